@@ -3,28 +3,38 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
+    hash::{BuildHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
 use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
-    query::{self, Counting, Order, QueryError},
+    query::{
+        self, Counting, KeptRoom, KeptSelector, Order, QueryError, Reading, Wanted,
+    },
 };
 use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
-    EvalError, Guard, Labels, Options, Rolled, Rollup, Samples, Storage, Texts,
+    EvalError, Guard, Labels, Named, Options, Rolled, Rollup, Samples, Storage, Texts,
     ast::{MatchOp, Matcher},
     labels::NAME,
     pattern::translated,
-    storage::Hints,
+    storage::{Each, Hints},
 };
 use pulseboard_series::{KeyRef, key::write_quoted};
 
 /// Samples of this many points are about as dear as looking at one series.
 const WORK_A_STEP: u64 = 64;
+
+/// What a matcher takes beside its texts.
+const MATCHER_BYTES: usize = 96;
 
 /// One tenant's series for one question.
 #[derive(Debug)]
@@ -37,6 +47,8 @@ pub struct TenantSeries<'a> {
     pub cost: &'a Cost,
     /// What series have in common.
     texts: RefCell<Texts>,
+    /// Of who asks the same again and again.
+    known: Option<&'a KnownSelectors>,
 }
 
 impl<'a> TenantSeries<'a> {
@@ -48,18 +60,173 @@ impl<'a> TenantSeries<'a> {
             tenant,
             cost,
             texts: RefCell::default(),
+            known: None,
         }
     }
 
-    /// A series' labels; the memory of their texts is held until nobody has them.
-    fn labels(&self, key: KeyRef<'_>) -> Result<Labels, EvalError> {
-        let made = self.texts.borrow_mut().labels(key.name(), key.labels());
+    /// As one of many questions that ask the same again and again.
+    #[must_use]
+    pub fn knowing(self, known: &'a KnownSelectors) -> Self {
+        Self {
+            known: Some(known),
+            ..self
+        }
+    }
+
+    /// Those of a series' labels that `keeps` names; the memory of their texts is held until nobody
+    /// has them.
+    fn labels(
+        &self,
+        key: KeyRef<'_>,
+        keeps: impl Fn(&str) -> bool,
+    ) -> Result<Labels, EvalError> {
+        let metric = Some(key.name()).filter(|_| keeps(NAME)).unwrap_or_default();
+        let kept = key.labels().filter(|(name, _)| keeps(name));
+        let made = self.texts.borrow_mut().labels(metric, kept);
         if made.taken > made.freed {
             self.cost.hold(made.taken - made.freed).map_err(spent)?;
         } else if made.taken < made.freed {
             self.cost.let_go(made.freed - made.taken);
         }
         Ok(made.labels)
+    }
+}
+
+/// Bytes of [`KnownSelectors`].
+const KNOWN_BYTES_MAX: usize = 32 << 20;
+
+/// What nobody asked for so long goes where there is no room for others.
+const UNUSED_MAX: Duration = Duration::from_secs(600);
+
+/// Selectors of those who ask the same again and again, and where their series are: so neither is
+/// read or looked for each time. Where there is no room for more, those are read each time.
+#[derive(Debug)]
+pub struct KnownSelectors {
+    hashes: RandomState,
+    room: Arc<KeptRoom>,
+    /// A leaf lock.
+    all: Mutex<AllKnown>,
+}
+
+#[derive(Debug)]
+struct AllKnown {
+    /// By hash.
+    by_hash: HashMap<u64, Vec<Known>, RandomState>,
+    tidied: Instant,
+}
+
+#[derive(Debug)]
+struct Known {
+    tenant: Box<str>,
+    matchers: Box<[Matcher]>,
+    selector: Arc<KeptSelector>,
+    /// Since they were tidied.
+    is_used: bool,
+}
+
+impl Default for KnownSelectors {
+    fn default() -> Self {
+        Self {
+            hashes: RandomState::default(),
+            room: KeptRoom::new(KNOWN_BYTES_MAX),
+            all: Mutex::new(AllKnown {
+                by_hash: HashMap::default(),
+                tidied: Instant::now(),
+            }),
+        }
+    }
+}
+
+impl KnownSelectors {
+    /// A tenant's selector; `None` where there is no room for it, or it cannot be read.
+    fn get(&self, tenant: &str, matchers: &[Matcher]) -> Option<Arc<KeptSelector>> {
+        let mut hasher = self.hashes.build_hasher();
+        tenant.hash(&mut hasher);
+        for matcher in matchers {
+            (&*matcher.name, &*matcher.value).hash(&mut hasher);
+        }
+        let hash = hasher.finish();
+        let is_it =
+            |known: &&mut Known| *known.tenant == *tenant && *known.matchers == *matchers;
+        let mut all = self.all.lock();
+        let known = all.by_hash.get_mut(&hash);
+        if let Some(known) = known.and_then(|known| known.iter_mut().find(is_it)) {
+            known.is_used = true;
+            return Some(Arc::clone(&known.selector));
+        }
+        drop(all);
+        let selector = selector(matchers).ok()?;
+        let texts = matchers.iter();
+        let texts = texts.map(|one| one.name.len() + 2 * one.value.len() + 2 * MATCHER_BYTES);
+        let bytes = size_of::<Known>()
+            + tenant.len()
+            + texts.sum::<usize>()
+            + selector.compiled_bytes();
+        let selector = match KeptSelector::new(selector.clone(), bytes, &self.room) {
+            Some(kept) => kept,
+            None => {
+                self.tidy();
+                KeptSelector::new(selector, bytes, &self.room)?
+            }
+        };
+        let selector = Arc::new(selector);
+        let mut all = self.all.lock();
+        all.by_hash.entry(hash).or_default().push(Known {
+            tenant: tenant.into(),
+            matchers: matchers.into(),
+            selector: Arc::clone(&selector),
+            is_used: true,
+        });
+        Some(selector)
+    }
+
+    /// Lets those go that nobody asked for since this was done last.
+    fn tidy(&self) {
+        let mut all = self.all.lock();
+        if all.tidied.elapsed() < UNUSED_MAX {
+            return;
+        }
+        all.tidied = Instant::now();
+        all.by_hash.retain(|_, known| {
+            known.retain_mut(|known| std::mem::take(&mut known.is_used));
+            !known.is_empty()
+        });
+    }
+}
+
+/// What names a series that the engine hands on.
+struct Keyed<'a> {
+    key: KeyRef<'a>,
+    of: &'a TenantSeries<'a>,
+}
+
+impl Named for Keyed<'_> {
+    fn labels(&self) -> Result<Labels, EvalError> {
+        self.of.labels(self.key, |_| true)
+    }
+
+    fn only(&self, keeps: &dyn Fn(&str) -> bool) -> Result<Labels, EvalError> {
+        self.of.labels(self.key, keeps)
+    }
+
+    fn label(&self, name: &str) -> &str {
+        match name {
+            NAME => self.key.name(),
+            name => self.key.label(name).unwrap_or_default(),
+        }
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&str, &str)) {
+        let mut metric = Some(self.key.name()).filter(|metric| !metric.is_empty());
+        for (name, value) in self.key.labels() {
+            if let Some(metric) = metric.take_if(|_| name > NAME) {
+                each(NAME, metric);
+            }
+            each(name, value);
+        }
+        if let Some(metric) = metric {
+            each(NAME, metric);
+        }
     }
 }
 
@@ -165,6 +332,15 @@ pub(crate) fn counting(hints: &Hints) -> Counting {
     }
 }
 
+/// Of an instant selector at one time, nothing but the newest sample matters.
+fn wanted(hints: &Hints) -> Wanted {
+    let looks_ms = hints.until_ms.saturating_sub(hints.after_ms);
+    match hints.is_instant && looks_ms == hints.range_ms {
+        true => Wanted::Newest,
+        false => Wanted::All,
+    }
+}
+
 /// Whoever asks says whether the order is seen.
 fn order(hints: &Hints) -> Order {
     match hints.is_unordered {
@@ -207,30 +383,60 @@ impl Storage for TenantSeries<'_> {
         hints: &Hints,
         each: &mut dyn FnMut(Labels, &Samples) -> Result<(), EvalError>,
     ) -> Result<(), EvalError> {
-        let selector = selector(matchers).map_err(EvalError::Execution)?;
+        self.select_named(matchers, hints, &mut |named, samples| {
+            each(named.labels()?, samples)
+        })
+    }
+
+    fn select_named(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        each: &mut Each<'_>,
+    ) -> Result<(), EvalError> {
         let stretch = (
             hints.after_ms.saturating_add(1),
             hints.until_ms.saturating_add(1),
         );
+        let reading = Reading {
+            cost: self.cost,
+            counting: counting(hints),
+            order: order(hints),
+            wanted: wanted(hints),
+        };
         let mut part = Samples::default();
-        query::finest(
-            self.engine,
-            self.tenant,
-            &selector,
-            stretch,
-            (self.cost, counting(hints), order(hints)),
-            &mut |key, buckets, samples| {
-                part.clear();
-                for (tier, bucket) in buckets {
-                    part.push_rollup(hints.function, &rollup(*tier, bucket));
-                }
-                part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
-                part.values.extend(samples.iter().map(|(_, value)| *value));
-                let labels = self.labels(key).map_err(ReadError)?;
-                each(labels, &part).map_err(ReadError)
-            },
-        )
-        .map_err(|ReadError(error)| error)
+        let mut hand = |key: KeyRef<'_>, buckets: &[(Tier, Bucket)], samples: &[(i64, f64)]| {
+            part.clear();
+            for (tier, bucket) in buckets {
+                part.push_rollup(hints.function, &rollup(*tier, bucket));
+            }
+            part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
+            part.values.extend(samples.iter().map(|(_, value)| *value));
+            each(&Keyed { key, of: self }, &part).map_err(ReadError)
+        };
+        let known = self.known.and_then(|known| known.get(&self.tenant.name, matchers));
+        let read = match known {
+            Some(kept) => query::finest_of(
+                self.engine,
+                self.tenant,
+                &kept,
+                stretch,
+                reading,
+                &mut hand,
+            ),
+            None => {
+                let selector = selector(matchers).map_err(EvalError::Execution)?;
+                query::finest(
+                    self.engine,
+                    self.tenant,
+                    &selector,
+                    stretch,
+                    reading,
+                    &mut hand,
+                )
+            }
+        };
+        read.map_err(|ReadError(error)| error)
     }
 
     fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {
