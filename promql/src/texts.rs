@@ -183,6 +183,9 @@ mod tests {
         for _ in 0..2 {
             let made = texts.labels("up", label(&long));
             assert_eq!(made.taken, TEXT_BYTES + long.len());
+            let again = texts.labels("up", label(&long));
+            assert_eq!(again.taken, 0, "the one before has it");
+            texts.labels("up", label("a"));
         }
         // Many more than there are places.
         let (mut taken, mut freed) = (0, 0);
