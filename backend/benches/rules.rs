@@ -61,10 +61,7 @@ fn rule(kind: &str, number: usize, instances: usize) -> RuleSpec {
     };
     match kind {
         "never" => alert(format!("{of}}} > 1e9"), 300_000),
-        "often" => alert(
-            format!("{of},code=\"200\",method=\"GET\"}} >= 0"),
-            60_000,
-        ),
+        "often" => alert(format!("{of},code=\"200\",method=\"GET\"}} >= 0"), 60_000),
         "rate" => alert(format!("sum by (code) (rate({of}}}[5m])) > 1e9"), 0),
         _ => RuleSpec {
             record: format!("instance:mean{number}"),
@@ -76,7 +73,9 @@ fn rule(kind: &str, number: usize, instances: usize) -> RuleSpec {
 
 fn rules(criterion: &mut Criterion) {
     let series = std::env::var("RULES_SERIES").ok();
-    let series = series.and_then(|count| count.parse().ok()).unwrap_or(100_000);
+    let series = series
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(100_000);
     let folder = tempfile::tempdir().expect("a folder");
     let history = HistoryOptions::with_durability(Durability::Write);
     let options = EngineOptions::default();

@@ -16,9 +16,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
-    query::{
-        self, Counting, KeptRoom, KeptSelector, Order, QueryError, Reading, Wanted,
-    },
+    query::{self, Counting, KeptRoom, KeptSelector, Order, QueryError, Reading, Wanted},
 };
 use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
@@ -75,11 +73,7 @@ impl<'a> TenantSeries<'a> {
 
     /// Those of a series' labels that `keeps` names; the memory of their texts is held until nobody
     /// has them.
-    fn labels(
-        &self,
-        key: KeyRef<'_>,
-        keeps: impl Fn(&str) -> bool,
-    ) -> Result<Labels, EvalError> {
+    fn labels(&self, key: KeyRef<'_>, keeps: impl Fn(&str) -> bool) -> Result<Labels, EvalError> {
         let metric = Some(key.name()).filter(|_| keeps(NAME)).unwrap_or_default();
         let kept = key.labels().filter(|(name, _)| keeps(name));
         let made = self.texts.borrow_mut().labels(metric, kept);
@@ -146,8 +140,7 @@ impl KnownSelectors {
             (&*matcher.name, &*matcher.value).hash(&mut hasher);
         }
         let hash = hasher.finish();
-        let is_it =
-            |known: &&mut Known| *known.tenant == *tenant && *known.matchers == *matchers;
+        let is_it = |known: &&mut Known| *known.tenant == *tenant && *known.matchers == *matchers;
         let mut all = self.all.lock();
         let known = all.by_hash.get_mut(&hash);
         if let Some(known) = known.and_then(|known| known.iter_mut().find(is_it)) {
@@ -158,10 +151,8 @@ impl KnownSelectors {
         let selector = selector(matchers).ok()?;
         let texts = matchers.iter();
         let texts = texts.map(|one| one.name.len() + 2 * one.value.len() + 2 * MATCHER_BYTES);
-        let bytes = size_of::<Known>()
-            + tenant.len()
-            + texts.sum::<usize>()
-            + selector.compiled_bytes();
+        let bytes =
+            size_of::<Known>() + tenant.len() + texts.sum::<usize>() + selector.compiled_bytes();
         let selector = match KeptSelector::new(selector.clone(), bytes, &self.room) {
             Some(kept) => kept,
             None => {
@@ -414,16 +405,13 @@ impl Storage for TenantSeries<'_> {
             part.values.extend(samples.iter().map(|(_, value)| *value));
             each(&Keyed { key, of: self }, &part).map_err(ReadError)
         };
-        let known = self.known.and_then(|known| known.get(&self.tenant.name, matchers));
+        let known = self
+            .known
+            .and_then(|known| known.get(&self.tenant.name, matchers));
         let read = match known {
-            Some(kept) => query::finest_of(
-                self.engine,
-                self.tenant,
-                &kept,
-                stretch,
-                reading,
-                &mut hand,
-            ),
+            Some(kept) => {
+                query::finest_of(self.engine, self.tenant, &kept, stretch, reading, &mut hand)
+            }
             None => {
                 let selector = selector(matchers).map_err(EvalError::Execution)?;
                 query::finest(
@@ -473,5 +461,166 @@ impl Guard for TenantSeries<'_> {
 
     fn let_go(&self, bytes: usize) {
         self.cost.let_go(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pulseboard_engine::EngineOptions;
+    use pulseboard_promql::{Answer, instant, parse};
+    use pulseboard_series::Batch;
+
+    use super::*;
+
+    const NOON: i64 = 1_763_726_400_000;
+
+    fn append(engine: &Engine, name: &str, labels: &[(&str, &str)], (at_ms, value): (i64, f64)) {
+        let tenant = engine.tenant("default").expect("a tenant");
+        let mut batch = Batch::new();
+        let row = batch.begin(&[name]).and_then(|()| {
+            for (label, value) in labels {
+                batch.label(label, value)?;
+            }
+            batch.finish(1, Some(at_ms), value)
+        });
+        assert_eq!(row, Ok(()));
+        engine.append(&tenant, &batch, NOON);
+    }
+
+    fn engine() -> (Arc<Engine>, Arc<Tenant>) {
+        let engine = Arc::new(Engine::new(EngineOptions::default(), None));
+        let tenant = engine.tenant("default").expect("a tenant");
+        (engine, tenant)
+    }
+
+    fn hints() -> Hints {
+        Hints {
+            after_ms: NOON - 1_000,
+            until_ms: NOON,
+            step_ms: 1,
+            range_ms: 1_000,
+            function: "",
+            is_instant: true,
+            is_unordered: false,
+        }
+    }
+
+    /// Whoever looks at some labels alone sees what it would if all were made.
+    #[test]
+    fn what_names_a_series_is_what_its_labels_would_be() {
+        let (engine, tenant) = engine();
+        for name in ["up", "a b"] {
+            for labels in [
+                &[][..],
+                &[("A", "1")],
+                &[("A", "1"), ("zone", "b")],
+                &[("job", "a"), ("zone", "b")],
+            ] {
+                append(&engine, name, labels, (NOON, 1.0));
+            }
+        }
+        let cost = Cost::unbounded();
+        let stored = TenantSeries::new(&engine, &tenant, &cost);
+        let mut count = 0;
+        let read = stored.select_named(&[], &hints(), &mut |named, _| {
+            count += 1;
+            let labels = named.labels()?;
+            let mut each = Vec::new();
+            named.each(&mut |name, value| each.push((name.to_owned(), value.to_owned())));
+            let own = labels.iter();
+            let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let own: Vec<_> = own.collect();
+            assert_eq!(each, own);
+            for name in [NAME, "A", "job", "zone", "other"] {
+                assert_eq!(named.label(name), labels.get(name));
+                let keeps = |one: &str| one == name;
+                assert_eq!(named.only(&keeps)?, labels.filtered(keeps));
+            }
+            Ok(())
+        });
+        assert_eq!((read, count), (Ok(()), 8));
+    }
+
+    /// Series that come, end, are deleted and come again are found as by who asks for the first
+    /// time.
+    #[test]
+    fn what_is_asked_again_is_answered_as_at_first() {
+        let (engine, tenant) = engine();
+        let known = KnownSelectors::default();
+        let ask = |text: &str| {
+            let expr = parse(text).expect("an expression");
+            let asked = |is_known: bool| -> Vec<(Labels, f64)> {
+                let cost = Cost::unbounded();
+                let stored = TenantSeries::new(&engine, &tenant, &cost);
+                let stored = match is_known {
+                    true => stored.knowing(&known),
+                    false => stored,
+                };
+                let answer = instant(&expr, NOON, &stored, &stored, Options::default());
+                match answer.expect("an answer").0 {
+                    Answer::Vector(series) => series
+                        .into_iter()
+                        .map(|(labels, (_, value))| (labels, value))
+                        .collect(),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let (first, again) = (asked(false), asked(true));
+            assert_eq!(first, again, "{text}");
+            first.len()
+        };
+        let all = || {
+            [
+                "x",
+                "x > 1",
+                "sum by (host) (x)",
+                "rate(x[5m])",
+                "{host=~\"a|c\"}",
+            ]
+            .map(ask)
+        };
+        assert_eq!(all(), [0; 5]);
+        append(&engine, "x", &[("host", "a")], (NOON - 60_000, 1.0));
+        append(&engine, "x", &[("host", "a")], (NOON, 2.0));
+        append(&engine, "x", &[("host", "b")], (NOON, 1.0));
+        assert_eq!(all(), [2, 1, 2, 1, 1]);
+        append(&engine, "y", &[("host", "c")], (NOON, 1.0));
+        assert_eq!(all(), [2, 1, 2, 1, 2]);
+        let stale = f64::from_bits(pulseboard_series::STALE_MARKER_BITS);
+        append(&engine, "x", &[("host", "b")], (NOON, stale));
+        assert_eq!(all(), [1, 1, 1, 1, 2]);
+        let selector = Selector::parse("x").expect("a selector");
+        let (stretch, cost) = ((0, i64::MAX), Cost::unbounded());
+        let deleted = engine.delete(&tenant, &selector, stretch, NOON, &cost);
+        assert_eq!(deleted.expect("deleted"), 2);
+        assert_eq!(all(), [0, 0, 0, 0, 1]);
+        append(&engine, "x", &[("host", "a")], (NOON, 3.0));
+        assert_eq!(all(), [1, 1, 1, 0, 2]);
+        assert!(known.room.taken() > 0);
+    }
+
+    #[test]
+    fn where_there_is_no_room_selectors_are_read_each_time() {
+        let known = KnownSelectors {
+            room: KeptRoom::new(4_000),
+            ..KnownSelectors::default()
+        };
+        let matchers = |number: usize| {
+            let value = Arc::from(number.to_string());
+            vec![Matcher {
+                name: Arc::from("number"),
+                op: MatchOp::Equal,
+                value,
+            }]
+        };
+        let kept = (0..100).filter(|number| known.get("a", &matchers(*number)).is_some());
+        assert!((1..20).contains(&kept.count()));
+        assert!(known.room.taken() <= 4_000);
+        let first = known.get("a", &matchers(0)).expect("it was there first");
+        assert_eq!(first.selector.to_string(), "{number=\"0\"}");
+        assert!(
+            known.get("b", &matchers(0)).is_none(),
+            "another tenant's is another"
+        );
     }
 }

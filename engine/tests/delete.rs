@@ -186,7 +186,10 @@ impl World {
                     .collect();
                 for wanted in [Wanted::All, Wanted::Newest] {
                     let found = self.read_kept(tenant, kept, stretch, (*order, wanted));
-                    assert!(found.keys().eq(expected.keys()), "{tenant} {text} {found:?}");
+                    assert!(
+                        found.keys().eq(expected.keys()),
+                        "{tenant} {text} {found:?}"
+                    );
                     for (found, expected) in found.values().zip(expected.values()) {
                         match wanted {
                             Wanted::All => assert_eq!(found, expected, "{tenant} {text}"),
