@@ -9,6 +9,8 @@
 //! | `target` | which series a range reads, and how they are put together |
 //! | `reader` | reads one series after the other, piece by piece, for ranges and samples |
 //! | `raw` | samples as they came: [`raw()`], [`raw_in_pieces()`]; for expressions with rollups where they are gone: [`finest()`] |
+//! | `held` | reads what memory alone has all of, which costs least |
+//! | `kept` | selectors of those who ask again and again: [`KeptSelector`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
 //! | `cache` | what queries leave behind for the next ones |
@@ -31,6 +33,8 @@
 pub(crate) mod cache;
 mod error;
 mod fold;
+mod held;
+mod kept;
 pub mod list;
 mod ordered;
 mod past;
@@ -47,9 +51,10 @@ pub mod windows;
 
 pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
+    kept::{KeptRoom, KeptSelector},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
-    raw::{Order, finest, keys, raw, raw_in_pieces, rolled},
+    raw::{Order, Reading, Wanted, finest, finest_of, keys, raw, raw_in_pieces, rolled},
     reader::Counting,
     request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},
