@@ -15,7 +15,10 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Error, Message, client::IntoClientRequest},
+};
 
 /// How long anything is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,6 +87,13 @@ impl Redis {
         self.child = Some(child);
     }
 
+    /// Has it answer nobody (`STOP`), or go on (`CONT`).
+    pub(crate) fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            signal(child, name);
+        }
+    }
+
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("it runs");
@@ -112,6 +122,16 @@ impl Server {
     /// Starts one that measures this machine; `more` are further variables.
     pub(crate) fn start(name: &'static str, redis: &Redis, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(folder, name, redis, more)
+    }
+
+    /// The same with what a server before it kept.
+    pub(crate) fn start_in(
+        folder: TempDir,
+        name: &'static str,
+        redis: &Redis,
+        more: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
             .env_clear()
             .env("RUST_LOG", "info")
@@ -139,6 +159,14 @@ impl Server {
             http: reqwest::Client::new(),
             folder,
         }
+    }
+
+    /// Ends it at once; what it kept is left.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.signal("KILL");
+        self.child.wait().expect("it ended");
+        let empty = tempfile::tempdir().expect("a folder");
+        std::mem::replace(&mut self.folder, empty)
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
@@ -173,17 +201,37 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.expect("there is kill").success());
+        signal(&self.child, name);
     }
 
     pub(crate) async fn socket(&self, path: &str) -> Socket {
+        self.try_socket(path, None).await.expect("a socket")
+    }
+
+    /// Opens a socket with a header.
+    ///
+    /// # Errors
+    /// The status that it was refused with, and seconds after which it may be tried again.
+    pub(crate) async fn try_socket(
+        &self,
+        path: &str,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Socket, (u16, Option<u64>)> {
         let url = format!("ws://{}{path}", self.address);
-        let (socket, _) = tokio_tungstenite::connect_async(url)
-            .await
-            .expect("a socket");
-        Socket(socket)
+        let mut request = url.into_client_request().expect("a request");
+        if let Some((name, value)) = header {
+            let value = value.parse().expect("a value");
+            request.headers_mut().insert(name, value);
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(Socket(socket)),
+            Err(Error::Http(answer)) => {
+                let retry = answer.headers().get("retry-after");
+                let retry = retry.and_then(|value| value.to_str().ok()?.parse().ok());
+                Err((answer.status().as_u16(), retry))
+            }
+            Err(error) => panic!("{}: {error}", self.name),
+        }
     }
 }
 
@@ -193,6 +241,12 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(sent.expect("there is kill").success());
 }
 
 /// A WebSocket whose messages are JSON.
@@ -212,6 +266,15 @@ impl Socket {
                 }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The code of the close, whatever comes before it.
+    pub(crate) async fn closed(&mut self) -> Option<u16> {
+        loop {
+            if let Err(code) = self.next().await {
+                return code;
             }
         }
     }
