@@ -459,6 +459,11 @@ impl Access {
     pub async fn logout(&self, shown: Vec<Digest>) {
         let now_ms = self.clock.steady_ms();
         for secret in shown {
+            // Another server may know it; where that cannot be asked for, it may be told.
+            let may_be_elsewhere = match &self.shared {
+                Some(shared) => shared.visits.learn(secret).await.is_err(),
+                None => false,
+            };
             let is_open = {
                 let sessions = self.held.sessions.lock();
                 sessions.find(&secret, now_ms).is_some()
@@ -466,8 +471,9 @@ impl Access {
             if is_open {
                 self.held.end_session(&secret, "logged out");
             }
-            // Another server may know it.
-            if let Some(shared) = &self.shared {
+            if let Some(shared) = &self.shared
+                && (is_open || may_be_elsewhere)
+            {
                 shared.visits.end(secret).await;
             }
         }

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pulseboard_shared::protocol::{
-    dashboard::{Bucket, Init, ItemTotals, Opening, TotalsByName, Update},
+    dashboard::{Init, ItemTotals, Opening, Update},
     follow::FeedName,
 };
 
@@ -357,8 +357,9 @@ impl fmt::Debug for TenantItems {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use pulseboard_shared::protocol::dashboard::Bucket;
 
-    use super::*;
+    use super::{items::BUCKETS_KEPT, *};
 
     proptest! {
         #[test]

@@ -429,7 +429,10 @@ async fn without_redis_what_was_known_goes_on_and_what_needs_all_says_so() {
         .await;
         assert_eq!(server.status_with(&token).await, 200);
     }
-    assert_eq!(a.status_of(&own).await, 401, "it is of the other alone");
+    eventually("it is of the other alone", async || {
+        a.status_of(&own).await == 401
+    })
+    .await;
     assert_eq!(b.status_of(&own).await, 200);
     let c = Server::start(
         "c",
@@ -511,23 +514,26 @@ async fn one_token_has_so_many_streams_at_all_servers_together() {
     }
 
     // Who is killed has none any more.
+    let fill = async |held: &mut Vec<Socket>| {
+        while let Ok(socket) = a.socket_with(VIEWER).await {
+            held.push(socket);
+        }
+    };
+    let mut held = Vec::new();
+    fill(&mut held).await;
     let of_c = open[2].len();
     assert!(of_c > 10, "{of_c}");
     drop(c.kill());
     let began = Instant::now();
-    let mut back = Vec::new();
-    while back.len() < of_c {
-        match a.socket_with(VIEWER).await {
-            Ok(socket) => back.push(socket),
-            Err(_full) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-        assert!(began.elapsed() < Duration::from_secs(7), "{}", back.len());
+    while held.len() < of_c {
+        let before = held.len();
+        fill(&mut held).await;
+        let is_free = held.len() > before;
+        let took = began.elapsed();
+        assert!(is_free || took < Duration::from_secs(7), "{took:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // And who goes leaves room at the others.
-    while a.socket_with(VIEWER).await.is_ok_and(|socket| {
-        back.push(socket);
-        true
-    }) {}
     drop(std::mem::take(&mut open[1]));
     let mut other = Err((0, None));
     let began = Instant::now();
@@ -676,7 +682,8 @@ async fn what_is_tracked_anywhere_is_counted_once_everywhere() {
     all_count(&[&a, &b, &c], 4_500).await;
 
     // Redis is killed in between and comes back with nothing.
-    let (_, ()) = tokio::join!(track_at_all(&[&a, &b, &c], 5), async {
+    let all = [&a, &b, &c];
+    let (_, ()) = tokio::join!(track_at_all(&all, 5), async {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         redis.kill();
         tokio::time::sleep(Duration::from_millis(1_000)).await;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const NAMES_MAX: usize = 1_000;
 
 /// Buckets with data that an update carries, and that are kept per length.
-const BUCKETS_KEPT: usize = 10;
+pub(super) const BUCKETS_KEPT: usize = 10;
 
 /// Length of a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

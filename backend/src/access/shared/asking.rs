@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long any one question may take.
-pub const WITHIN: Duration = Duration::from_millis(500);
+const WITHIN: Duration = Duration::from_millis(500);
 /// Seconds after which somebody may ask again for what cannot be found out now.
 const RETRY_AFTER_S: u32 = 2;
 

@@ -137,7 +137,7 @@ impl FeedSink for Heard {
 }
 
 /// Tells all servers that the table of tokens is another.
-pub fn tell_tokens(asking: &Asking) {
+pub(super) fn tell_tokens(asking: &Asking) {
     tell(
         asking,
         &News {
@@ -148,7 +148,7 @@ pub fn tell_tokens(asking: &Asking) {
 }
 
 /// Tells all servers that these sessions are over.
-pub fn tell_ended(asking: &Asking, ended: &[Digest]) {
+pub(super) fn tell_ended(asking: &Asking, ended: &[Digest]) {
     for part in ended.chunks(PER_FRAME) {
         tell(
             asking,

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long what was looked for is believed.
-pub const CACHED_MS: i64 = 30_000;
+const CACHED_MS: i64 = 30_000;
 /// Sessions that are looked for again at once.
 const CONFIRMED_AT_ONCE: usize = 512;
 /// Secrets that stand for nothing, remembered for as long as others are believed.
@@ -48,6 +48,8 @@ const LOOK_UPS_MAX: usize = 512;
 const UNTOLD_MAX: usize = 1_000;
 /// Of these taken out at once.
 const UNTOLD_AT_ONCE: usize = 200;
+/// So long after connections were made anew, what is missing may be put back by who knows it.
+const SETTLES_MS: i64 = 5_000;
 /// How long one that was told may have to be told again: what was told may be lost.
 const TOLD_KEPT_MS: i64 = 600_000;
 
@@ -93,6 +95,8 @@ struct Notes {
     told: VecDeque<(Digest, i64)>,
     /// See [`Asking::epoch`]; of what was told.
     epoch: u64,
+    /// The same of what was looked for, and since when; `None` before anything was.
+    looked_under: Option<(u64, i64)>,
 }
 
 /// What a ticket stands for.
@@ -157,8 +161,7 @@ impl Visits {
         let digest = String::from(secret);
         let found = within(common.look(Space::Session, &digest)).await?;
         let Some(found) = found else {
-            self.is_missing(secret, epoch).await;
-            return Ok(());
+            return self.is_missing(secret, epoch).await;
         };
         let Ok(stored) = serde_json::from_slice::<StoredSession>(&found) else {
             tracing::warn!("a session of another version is passed over");
@@ -210,23 +213,42 @@ impl Visits {
     }
 
     /// Redis does not have a session: it is over, or it was lost.
-    async fn is_missing(&self, secret: Digest, epoch: u64) {
+    ///
+    /// # Errors
+    /// It is not known here, and whoever knows it may not have put it back yet.
+    async fn is_missing(&self, secret: Digest, epoch: u64) -> Result<(), BusError> {
         let now_ms = self.held.clock.steady_ms();
         let known = self.held.sessions.lock().find(&secret, now_ms).cloned();
         let Some(session) = known else {
+            if !self.has_settled(epoch, now_ms) {
+                return Err(BusError::Away("sessions are being put back".into()));
+            }
             self.note_absent(secret, now_ms);
-            return;
+            return Ok(());
         };
         let was_there = session
             .confirmed()
             .is_some_and(|confirmed| confirmed.epoch == epoch);
         if was_there || self.heard.has_ended(&secret) {
             self.held.end_session(&secret, "session ended");
-            return;
+            return Ok(());
         }
         if let Err(error) = self.keep(secret, &session).await {
             tracing::debug!(%error, "a session that was lost is put back later");
         }
+        Ok(())
+    }
+
+    fn has_settled(&self, epoch: u64, now_ms: i64) -> bool {
+        let mut notes = self.notes.lock();
+        let (known, since_ms) = *notes
+            .looked_under
+            .get_or_insert((epoch, now_ms - SETTLES_MS));
+        if known != epoch {
+            notes.looked_under = Some((epoch, now_ms));
+            return false;
+        }
+        now_ms >= since_ms + SETTLES_MS
     }
 
     fn is_absent(&self, secret: &Digest, now_ms: i64) -> bool {
@@ -374,6 +396,8 @@ impl Visits {
         let common = self.asking.common()?;
         let epoch = self.asking.epoch();
         let now_ms = self.held.clock.steady_ms();
+        // When it changed is to be known before somebody asks.
+        let _settled = self.has_settled(epoch, now_ms);
         let due = {
             let sessions = self.held.sessions.lock();
             sessions.to_confirm(now_ms, CACHED_MS, CONFIRMED_AT_ONCE)
@@ -395,7 +419,7 @@ impl Visits {
             }
         }
         for secret in missing {
-            self.is_missing(secret, epoch).await;
+            self.is_missing(secret, epoch).await?;
         }
         Ok(())
     }
