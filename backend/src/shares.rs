@@ -939,4 +939,74 @@ mod tests {
             assert!(shares.taken.lock().by.is_empty());
         }
     }
+
+    #[test]
+    fn servers_together_keep_a_limit_and_ask_when_they_are_near_it() {
+        let limits = ShareLimits {
+            client: usize::MAX,
+            token: 1_000,
+            address: 1_000,
+            tenant: 1_000,
+            all: 1_000,
+            kept_sixteenths: 0,
+        };
+        let common = CommonLimits {
+            address: None,
+            token: Some(100),
+        };
+        let of = || {
+            Shares::common(
+                ("streams", |_| Limit::Rooms),
+                limits,
+                Some(common),
+                Arc::default(),
+            )
+        };
+        let (here, there) = (of(), of());
+        let caller = keys(1, 1, "t", "a");
+        let name = format!("t:{}", caller.token.expect("a token"));
+        let hears = |one: &Shares, count: u64| {
+            let sums = HashMap::from([(name.clone(), count)]);
+            one.hear(&one.told(), &Others { members: 1, sums });
+        };
+        // Alone nobody asks, and it is a limit all the same.
+        let held: Vec<Share> = (0..60)
+            .map(|_| here.acquire(&caller, 1).expect("room"))
+            .collect();
+        assert!(here.asked(&caller, 1).is_empty());
+        assert_eq!(here.told(), [(name.clone(), 60)]);
+        hears(&here, 0);
+        hears(&there, 60);
+        // A 32nd of it is taken without asking.
+        let mut others: Vec<Share> = Vec::new();
+        while there.asked(&caller, 1).is_empty() {
+            others.push(there.acquire(&caller, 1).expect("room"));
+        }
+        assert_eq!(others.len(), 3);
+        let asked = there.asked(&caller, 1);
+        assert_eq!((asked[0].has, asked[0].wants, asked[0].max), (3, 1, 100));
+        let granted = |others, taken| [Granted { others, taken }];
+        there.granted(&asked, &granted(60, 30));
+        assert!(there.asked(&caller, 27).is_empty(), "it was given them");
+        others.extend((0..37).map(|_| there.acquire(&caller, 1).expect("room")));
+        let full = refused(Scope::Token, 100);
+        assert_eq!(
+            there
+                .acquire(&caller, 1)
+                .err()
+                .map(|refused| (refused.scope, refused.max)),
+            Some((full.scope, full.max))
+        );
+        assert!(
+            there.acquire(&keys(1, 1, "u", "a"), 1).is_ok(),
+            "others have their own"
+        );
+        // Who is no more has nothing, and nobody is asked who is not there.
+        hears(&there, 0);
+        assert!(there.acquire(&caller, 1).is_ok());
+        there.forget_others();
+        assert!(there.asked(&caller, 50).is_empty());
+        drop((held, others));
+        assert!(here.told().is_empty());
+    }
 }

@@ -396,4 +396,35 @@ mod tests {
             address("192.0.2.1")
         );
     }
+
+    #[test]
+    fn guesses_elsewhere_count_and_who_is_known_elsewhere_is_let_in() {
+        let address = one_of(1);
+        let token = |name: &str| TokenId::of(&Digest::of(name));
+        let mut guard = Guard::new(10);
+        guard.remember(address, token("own"), 0);
+        for _ in 0..4 {
+            assert_eq!(guard.fail(address, 1_000), Ok(()));
+        }
+        let seen = guard.seen(2_000, 10);
+        assert_eq!(seen.failures, HashMap::from([(address, 4)]));
+        assert_eq!(seen.known, HashSet::from([(address, token("own"))]));
+        assert!(guard.seen(61_000, 10).failures.is_empty(), "it is over");
+        guard.set_elsewhere(Elsewhere {
+            failures: HashMap::from([(address, 6), (one_of(2), 10)]),
+            known: HashSet::from([(address, token("other"))]),
+        });
+        let blocked = Err(Blocked {
+            retry_after_ms: WINDOW_MS,
+        });
+        assert_eq!(guard.check(address, 2_000), blocked);
+        assert_eq!(guard.check(one_of(2), 2_000), blocked);
+        assert_eq!(guard.check(one_of(3), 2_000), Ok(()));
+        assert_eq!(guard.check(address, 61_000), Ok(()), "ours are over");
+        for (name, known) in [("own", true), ("other", true), ("none", false)] {
+            assert_eq!(guard.knows(address, token(name)), known);
+        }
+        guard.set_elsewhere(Elsewhere::default());
+        assert_eq!(guard.check(address, 2_000), Ok(()));
+    }
 }

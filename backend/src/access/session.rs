@@ -507,4 +507,42 @@ mod tests {
         assert_eq!((sessions.by_secret.len(), sessions.by_age.len()), (1, 1));
         assert!(id(&sessions, "b1").is_some());
     }
+
+    #[test]
+    fn what_all_servers_know_is_looked_for_again_and_ends_in_its_own_time() {
+        let mut sessions = Sessions::new(10);
+        let grant = || Grant {
+            role: Role::Viewer,
+            tenant: None,
+        };
+        let confirmed = |at_ms| Confirmed { at_ms, epoch: 1 };
+        let secret = |name: &str| Digest::of(name);
+        assert!(open(&mut sessions, "a1", 0).is_none());
+        let of = (Some(token("b")), grant());
+        let adopted = sessions.adopt(secret("b1"), of, 5_000, confirmed(0));
+        assert_eq!(adopted, None);
+        let knows =
+            |sessions: &Sessions, name, now_ms| sessions.knows(&secret(name), now_ms, 1_000);
+        assert_eq!(
+            knows(&sessions, "a1", 90_000),
+            Knows::Yes,
+            "it is ours alone"
+        );
+        assert_eq!(knows(&sessions, "b1", 999), Knows::Yes);
+        assert_eq!(knows(&sessions, "b1", 1_000), Knows::Once);
+        assert_eq!(knows(&sessions, "c1", 0), Knows::Nothing);
+        let due = sessions.to_confirm(1_000, 1_000, 10);
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].0, secret("b1"));
+        sessions.confirm(&secret("b1"), confirmed(1_000));
+        assert_eq!(knows(&sessions, "b1", 1_500), Knows::Yes);
+        sessions.doubt();
+        assert_eq!(knows(&sessions, "b1", 1_500), Knows::Once);
+        // It came later and ends sooner.
+        let b1 = id(&sessions, "b1").expect("it goes on");
+        assert_eq!(sessions.secret_of(b1), Some(secret("b1")));
+        assert_eq!(sessions.expire(5_000), [b1]);
+        assert_eq!(sessions.remove_secret(&secret("b1")), None);
+        assert!(sessions.remove_secret(&secret("a1")).is_some());
+    }
 }

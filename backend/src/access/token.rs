@@ -675,4 +675,82 @@ mod tests {
         assert!(tokens.store().is_err());
         assert!(tokens.find("one").is_none());
     }
+
+    type Table = HashMap<Digest, Record>;
+
+    /// Has a server agree with the others.
+    fn agree(tokens: &Tokens, table: &mut Table, has_joined: &mut bool) -> Merged {
+        if table.is_empty() {
+            table.extend(tokens.records(0));
+        }
+        let merged = tokens.merge(table, *has_joined, 0);
+        table.extend(merged.put.iter().cloned());
+        *has_joined = true;
+        merged
+    }
+
+    #[test]
+    fn a_withdrawal_holds_whoever_says_it_and_a_file_is_not_believed() {
+        let mut table = Table::new();
+        let of = |folder: &Path| {
+            let settings = vec![token("admin", Role::Admin)];
+            Tokens::load(settings, open(folder)).expect("loaded")
+        };
+        let folders = [(), ()].map(|()| tempfile::tempdir().expect("a folder"));
+        let (one, other) = (of(folders[0].path()), of(folders[1].path()));
+        let (mut one_joined, mut other_joined) = (false, false);
+        assert_eq!(one.alike(), other.alike());
+        // The first has a token in its file, and begins the table; the other's is none of theirs.
+        let (first, _) = one.make(viewer()).expect("made");
+        let (own, _) = other.make(viewer()).expect("made");
+        assert_eq!(agree(&one, &mut table, &mut one_joined), Merged::default());
+        let merged = agree(&other, &mut table, &mut other_joined);
+        assert_eq!((merged.ended, merged.dropped), (vec![own], 1));
+        assert!(other.get(first).is_some() && other.get(own).is_none());
+        other.store().expect("stored");
+
+        // Withdrawn at one; the other hears it, and one whose file still has it does not bring it
+        // back.
+        let entry = one.to_withdraw(first, false).expect("it may be");
+        let record = Record::Withdrawn {
+            at_ms: 1,
+            settings: false,
+        };
+        let change = (*entry.digest(), record);
+        table.extend([change.clone()]);
+        assert_eq!(one.take_in(&change.0, &change.1).ended, [first]);
+        assert_eq!(agree(&other, &mut table, &mut other_joined).ended, [first]);
+        let late = of(folders[1].path());
+        let mut late_joined = false;
+        assert!(late.get(first).is_some(), "as its file says");
+        assert_eq!(agree(&late, &mut table, &mut late_joined).ended, [first]);
+
+        // Redis goes back to before the withdrawal: who knows of it says it again.
+        let made = Record::Made {
+            grant: viewer(),
+            made_ms: 0,
+        };
+        table.insert(change.0, made);
+        let merged = agree(&one, &mut table, &mut one_joined);
+        assert_eq!(merged.put, [change.clone()]);
+        assert!(one.get(first).is_none());
+
+        // Redis loses what was made: who has it in memory puts it back.
+        let (made, _) = one.make(viewer()).expect("made");
+        let merged = agree(&one, &mut table, &mut one_joined);
+        assert_eq!((merged.put.len(), merged.dropped), (1, 0));
+        assert!(agree(&other, &mut table, &mut other_joined).put.is_empty());
+        assert!(other.get(made).is_some());
+
+        // A token of the settings that is withdrawn is so everywhere.
+        let admin = one.find("admin").expect("known").id;
+        assert_eq!(
+            one.to_withdraw(admin, false).err(),
+            Some(Withdrawn::LastAdmin)
+        );
+        assert_eq!(one.withdraw(admin, true), Withdrawn::Gone);
+        let merged = agree(&one, &mut table, &mut one_joined);
+        assert_eq!(merged.put.len(), 1);
+        assert_eq!(agree(&other, &mut table, &mut other_joined).ended, [admin]);
+    }
 }
