@@ -188,15 +188,15 @@ impl App {
             Some(folder) => Documents::open(folder)?,
             None => Documents::in_memory(),
         });
-        let registry = Registry::new(limits, Arc::clone(&telemetry));
+        let registry = Registry::new(limits, Arc::clone(&telemetry), cluster.clone());
         let access = Arc::new(Access::new(
             &mut settings,
             link,
             Arc::clone(&documents),
             folder.as_deref(),
             Arc::clone(&registry) as Arc<_>,
-            clock.clone(),
-            Arc::clone(&telemetry),
+            (clock.clone(), Arc::clone(&telemetry)),
+            cluster.as_ref(),
         )?);
         let live = Live::new(
             epoch,
@@ -249,6 +249,10 @@ impl App {
             &fanout,
         );
         let tracked = TrackedItems::new(epoch, &fanout);
+        let tracked = match cluster.is_some() {
+            true => tracked.together(),
+            false => tracked,
+        };
         if let (Some((first, _)), Some((newest, _))) =
             (restored.ticks.front(), restored.ticks.back())
         {

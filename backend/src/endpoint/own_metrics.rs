@@ -228,6 +228,14 @@ impl Figures {
                 figures.leases.get() as f64,
             ),
             (
+                "cluster_tokens_unlike",
+                "Servers whose AUTH_TOKENS are others than this one's.",
+                self.app
+                    .access
+                    .shared()
+                    .map_or(0, |shared| shared.unlike().len()) as f64,
+            ),
+            (
                 "clock_skew_seconds",
                 "This server's clock less that of Redis.",
                 figures.skew_ms.get() as f64 / 1e3,

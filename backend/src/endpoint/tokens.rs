@@ -1,8 +1,6 @@
 //! `GET` and `POST /api/tokens`, `DELETE /api/tokens/{id}`: who else may come in. For admins; one
 //! who is confined to a tenant sees, makes and withdraws tokens of that tenant only.
 
-use std::sync::Arc;
-
 use pulseboard_shared::{FieldError, Role};
 use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
@@ -14,11 +12,7 @@ use crate::{
         token::{Grant, TokenId},
     },
     base::error::AppError,
-    http::{
-        self,
-        body::{blocking, read_json},
-        caller, path,
-    },
+    http::{self, body::read_json, caller, path},
     settings::tenant_is_valid,
 };
 
@@ -60,8 +54,7 @@ pub async fn make_token(
         grant.tenant = Some(own.clone());
     }
     let Grant { role, tenant } = grant.clone();
-    let access = Arc::clone(&app.access);
-    let (id, token) = blocking(move || access.make_token(grant)).await??;
+    let (id, token) = app.access.make_token(grant).await?;
     response.status_code(StatusCode::CREATED);
     Ok(Json(TokenMade {
         id: id.to_string(),
@@ -85,12 +78,12 @@ pub async fn withdraw_token(
             "there is no token {named:?}; an id has 12 hexadecimal digits"
         )));
     };
-    let access = Arc::clone(&http::app::app(depot)?.access);
+    let app = http::app::app(depot)?;
     let tenant = caller::caller(depot)?.tenant.clone();
     let force = request
         .query::<&str>("force")
         .is_some_and(|force| matches!(force, "" | "1" | "true"));
-    blocking(move || access.withdraw_token(id, tenant.as_deref(), force)).await??;
+    app.access.withdraw_token(id, tenant, force).await?;
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }

@@ -106,6 +106,13 @@ pub async fn run_with(
         let keeping =
             schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
         app.tasks.spawn(keeping);
+        let keeping = schedule::keep_credentials(Arc::clone(&app), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping =
+            schedule::keep_counting(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping = schedule::keep_limits(Arc::clone(&app), app.stopped.clone());
+        app.tasks.spawn(keeping);
     }
     let _bus_ends = bus_ended.drop_guard();
     // Before anything comes in: the file says to whom that is sent on.
