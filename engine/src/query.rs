@@ -49,7 +49,7 @@ pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
-    raw::{Order, finest, keys, raw, raw_in_pieces, rolled},
+    raw::{Order, finest, keys, raw, raw_in_pieces, raw_since, rolled},
     reader::Counting,
     request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},
