@@ -21,6 +21,7 @@ use crate::{
     agents::Agents,
     alertmanagers::Alertmanagers,
     alerts::Alerts,
+    archive::Archive,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     certificate::Certificate,
     cluster::Cluster,
@@ -109,6 +110,8 @@ pub struct Parts {
     pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
     pub scraping: Scraping,
+    /// The store that keeps what the history does not, where there is one.
+    pub archive: Option<Arc<Archive>>,
     /// Rules, and what they are doing.
     pub rules: Arc<Rules>,
     /// Who may ask how much of the engine.
@@ -290,6 +293,13 @@ impl App {
             evaluating.clone(),
         );
         let refusals = Arc::<Refusals>::default();
+        let archive = Archive::open(
+            &settings,
+            &storage.engine,
+            cluster.as_ref(),
+            &clock,
+            &telemetry,
+        )?;
         Ok(Arc::new(Self(Parts {
             own,
             processes: Mutex::default(),
@@ -304,7 +314,9 @@ impl App {
                 &refusals,
                 clock.clone(),
                 evaluating.clone(),
+                archive.clone(),
             ),
+            archive,
             refusals,
             told: Told::default(),
             agents: Agents::default(),

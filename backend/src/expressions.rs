@@ -1,5 +1,7 @@
 //! Expressions over a tenant's series: PromQL's storage and guard, made of the engine and of what a
-//! question may cost.
+//! question may cost; and of the archive, where somebody asks for what the engine has no samples of.
+
+mod older;
 
 use std::{
     cell::RefCell,
@@ -28,6 +30,8 @@ use pulseboard_promql::{
 };
 use pulseboard_series::{KeyRef, key::write_quoted};
 
+use self::older::Older;
+
 /// Samples of this many points are about as dear as looking at one series.
 const WORK_A_STEP: u64 = 64;
 
@@ -47,6 +51,9 @@ pub struct TenantSeries<'a> {
     texts: RefCell<Texts>,
     /// Of who asks the same again and again.
     known: Option<&'a KnownSelectors>,
+    older: Option<Older<'a>>,
+    /// What is to be said of the answer besides.
+    warnings: RefCell<Vec<String>>,
 }
 
 impl<'a> TenantSeries<'a> {
@@ -59,6 +66,8 @@ impl<'a> TenantSeries<'a> {
             cost,
             texts: RefCell::default(),
             known: None,
+            older: None,
+            warnings: RefCell::default(),
         }
     }
 
@@ -358,6 +367,12 @@ fn rollup(tier: Tier, bucket: &Bucket) -> Rollup {
     }
 }
 
+/// Puts samples behind what a part has.
+fn put(part: &mut Samples, samples: &[(i64, f64)]) {
+    part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
+    part.values.extend(samples.iter().map(|(_, value)| *value));
+}
+
 /// What reading is ended by: its own errors, and those of whoever takes the series.
 pub(crate) struct ReadError(pub(crate) EvalError);
 
@@ -385,6 +400,11 @@ impl Storage for TenantSeries<'_> {
         hints: &Hints,
         each: &mut Each<'_>,
     ) -> Result<(), EvalError> {
+        if let Some(older) = &self.older
+            && hints.after_ms.saturating_add(1) < older.before_ms
+        {
+            return self.select_both(older, matchers, hints, each);
+        }
         let stretch = (
             hints.after_ms.saturating_add(1),
             hints.until_ms.saturating_add(1),
@@ -401,8 +421,7 @@ impl Storage for TenantSeries<'_> {
             for (tier, bucket) in buckets {
                 part.push_rollup(hints.function, &rollup(*tier, bucket));
             }
-            part.times.extend(samples.iter().map(|(at_ms, _)| *at_ms));
-            part.values.extend(samples.iter().map(|(_, value)| *value));
+            put(&mut part, samples);
             each(&Keyed { key, of: self }, &part).map_err(ReadError)
         };
         let known = self
@@ -428,7 +447,15 @@ impl Storage for TenantSeries<'_> {
     }
 
     fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {
-        let stretch = (after_ms.saturating_add(1), until_ms.saturating_add(1));
+        // Of what the archive has there are samples.
+        let first_ms = self
+            .older
+            .as_ref()
+            .map_or(i64::MIN, |older| older.before_ms);
+        let stretch = (
+            after_ms.saturating_add(1).max(first_ms),
+            until_ms.saturating_add(1),
+        );
         let rolled = query::rolled(self.engine, self.tenant, stretch).map_err(read_error)?;
         Ok(rolled
             .into_iter()

@@ -27,6 +27,8 @@
 //! | a scrape of `pulseboard_scrape` | nothing; large bodies are read on a thread that may block | the scheduler | its time-out; 64 MiB of body |
 //! | a discovery of `pulseboard_scrape` | what it found last | its interval, an answer | answers ≤ 64 MiB |
 //! | a receiver of `pulseboard_forward` | what of its log is on its way | samples that came, answers, pauses | eight requests at once; its log on disk |
+//! | the archive's sender, likewise; and who asks which run of it answers | how far what it took is released | samples that came, answers, the clock every 5 s | four requests at once; its log on disk |
+//! | `archive::Archive::follow`, where there are several servers | whose samples are ours to send | the clock, each second | – |
 //! | the log's writer of each receiver (a thread) | its file | what came | 16 MiB towards the disk |
 //! | `alertmanagers::Alertmanagers::run` | nothing | an alert, what is found, the clock | 20 000 alerts, 64 MiB: what is new is not told, and counted (reject) |
 //! | an Alertmanager that is told | nothing; writes requests on a thread that may block | what waits for it, pauses | one request at once; 10 000 alerts wait: the oldest is dropped and counted |
@@ -52,6 +54,7 @@ pub mod agents;
 pub mod alertmanagers;
 pub mod alerts;
 pub mod app;
+pub mod archive;
 pub mod base;
 pub mod certificate;
 pub mod cluster;

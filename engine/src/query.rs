@@ -54,7 +54,7 @@ pub use self::{
     kept::{KeptRoom, KeptSelector},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
-    raw::{Order, Reading, Wanted, finest, finest_of, keys, raw, raw_in_pieces, rolled},
+    raw::{Order, Reading, Wanted, finest, finest_of, keys, raw, raw_in_pieces, raw_since, rolled},
     reader::Counting,
     request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},

@@ -120,6 +120,9 @@ pub async fn run_with(
         .start(app.tasks.clone(), app.stopping.clone())
         .map_err(io::Error::other)?;
     app.follow_labels();
+    if let Some(archive) = &app.archive {
+        archive.start(&app.tasks, &app.stopping);
+    }
     // Before anything happens that somebody is to be told of.
     app.notifying.start(&app.alerts).map_err(io::Error::other)?;
     app.tasks
@@ -266,6 +269,9 @@ pub async fn run_with(
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {
         last.scraping.forwarding().close();
+        if let Some(archive) = &last.archive {
+            archive.close();
+        }
         last.storage.close(&last.tracked, || last.journal_state())
     })
     .await;

@@ -152,6 +152,16 @@ pub fn finest_of<E: From<QueryError>>(
     walk.read_all(Selected::Kept(selector), each)
 }
 
+/// From this moment on all of a tenant's samples that were taken are there, Unix milliseconds: in
+/// the history, or, where there is none, in memory.
+#[must_use]
+pub fn raw_since(engine: &Engine, tenant: &Tenant, now_ms: i64) -> i64 {
+    match &engine.history {
+        Some(history) => history.raw_floor_ms(&tenant.name),
+        None => now_ms.saturating_sub(engine.window_ms()),
+    }
+}
+
 /// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are
 /// the finest; oldest first. Cheap where there is no such stretch.
 ///
