@@ -24,8 +24,8 @@ pub const NOTIFICATION_FAILED: &str = "notification_failed";
 /// Alerts of others that have an incident of their own at once. Notified are all.
 const POSTED_MAX: usize = 1_000;
 
-/// That alerts go on is kept no more often than this, where nothing else comes of it: what goes on is
-/// said again after a restart. Shorter: all that is known is written for it again and again.
+/// That alerts go on is kept no more often than this, where nothing else comes of it: what goes on
+/// is said again after a restart. Shorter: all that is known is written for it again and again.
 const REPEATS_KEPT_MS: u64 = 60_000;
 
 /// What is said of an alert of our own holds until it is said that it is over.
