@@ -2,7 +2,7 @@
 //! rules and dashboards ask of the last minutes nearly always is there. That costs one lock of its
 //! shard, and no view of the history.
 
-use super::raw::Wanted;
+use super::reading::Wanted;
 use crate::{
     engine::Engine,
     slot::SlotRef,

@@ -1,5 +1,5 @@
-//! Selectors of those who ask again and again, as rules do: where their series are is kept, and looked
-//! for anew when others may have come.
+//! Selectors of those who ask again and again, as rules do: where their series are is kept, and
+//! looked for anew when others may have come.
 
 use std::sync::{
     Arc,
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{
     error::QueryError,
     ordered::{each_by_place, each_in_order},
-    raw::Order,
+    reading::Order,
 };
 use crate::{cost::Cost, engine::Engine, selector::Selector, slot::SlotRef, tenant::Tenant};
 

@@ -3,8 +3,8 @@
 //!
 //! A page ([`Engine::page`]) is the first series behind a key, so a walk by pages looks at all
 //! series once a page. Here their places are collected in one walk, twelve bytes each, and sorted
-//! by the keys' texts. Where those do not fit into memory at once the places are sorted in runs, and
-//! the runs are merged: a key is read again when its turn comes.
+//! by the keys' texts. Where those do not fit into memory at once the places are sorted in runs,
+//! and the runs are merged: a key is read again when its turn comes.
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::Range};
 

@@ -16,6 +16,7 @@ use super::{
     ordered::{each_by_place, each_in_order},
     plan::Past,
     reader::{Counting, Fold, Reader, take},
+    reading::{Order, Reading, Wanted},
     request::TIME_MAX_MS,
     target::Target,
 };
@@ -33,37 +34,6 @@ const PAST_SERIES_MAX: usize = 100_000;
 
 /// In memory some samples are about as dear as looking at one series.
 const SAMPLES_A_STEP: usize = 64;
-
-/// In which order series come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Of their keys as text.
-    Key,
-    /// As they lie in memory, which is faster where they are many.
-    Any,
-}
-
-/// What is asked for of each series.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// All samples of the stretch.
-    All,
-    /// The newest, with or without those before it.
-    Newest,
-}
-
-/// How series are read for an expression.
-#[derive(Clone, Copy, Debug)]
-pub struct Reading<'a> {
-    /// What it may cost.
-    pub cost: &'a Cost,
-    /// Which samples count.
-    pub counting: Counting,
-    /// In which order series come.
-    pub order: Order,
-    /// What of each is read.
-    pub wanted: Wanted,
-}
 
 /// Hands the samples of `from_ms..to_ms` of every series that the selector names to `each`, oldest
 /// first, no time twice, stale markers among them; series in the order of their keys, those that
