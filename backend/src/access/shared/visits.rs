@@ -297,7 +297,7 @@ impl Visits {
         self.held.sessions.lock().confirm(&secret, confirmed);
         if self.heard.has_ended(&secret) {
             // In the same moment: whoever ended it may have been before us.
-            within(common.forget_all(Space::Session, &[digest.clone()])).await?;
+            within(common.forget_all(Space::Session, std::slice::from_ref(&digest))).await?;
         }
         let gone: Vec<Digest> = gone.iter().filter_map(|gone| gone.parse().ok()).collect();
         if !gone.is_empty() {
