@@ -732,7 +732,7 @@ mod tests {
         };
         table.insert(change.0, made);
         let merged = agree(&one, &mut table, &mut one_joined);
-        assert_eq!(merged.put, [change.clone()]);
+        assert_eq!(merged.put, std::slice::from_ref(&change));
         assert!(one.get(first).is_none());
 
         // Redis loses what was made: who has it in memory puts it back.

@@ -1,4 +1,4 @@
-//! What was tracked under each name: counts, sums, and buckets of time. Pure; times are the caller's.
+//! What was tracked under each name: counts, sums, buckets of time. Pure; times are the caller's.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -239,7 +239,7 @@ mod tests {
                         }
                         redis.clear();
                         for server in &mut servers {
-                            let names = vec!["a".to_owned()];
+                            let names = ["a".to_owned()];
                             server.together.tell_again(names.iter());
                         }
                     }

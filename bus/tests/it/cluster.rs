@@ -378,7 +378,7 @@ async fn limits_of_all_leave_what_the_living_have_not_taken() {
         cluster(&a).view().live.len() == 2 && cluster(&b).view().live.len() == 2
     })
     .await;
-    let figure = |count| vec![("t".to_owned(), count)];
+    let figure = |count| [("t".to_owned(), count)];
     let told = cluster(&a).tell("limits", &figure(7)).await.expect("Redis");
     assert_eq!((told.members, told.sums.len()), (1, 0));
     let heard = cluster(&b).tell("limits", &figure(2)).await.expect("Redis");

@@ -103,34 +103,43 @@ impl Heard {
     }
 }
 
-impl FeedSink for Heard {
-    fn append(&self, _epoch: Epoch, _offset: u64, frame: Bytes) {
+impl Heard {
+    fn take_in(&self, frame: &Bytes) {
         let read = match frame.split_first() {
             Some((&VERSION, text)) => serde_json::from_slice::<News>(text).ok(),
             _ => None,
         };
-        match read {
-            Some(news) => {
-                if news.tokens {
-                    self.tokens.store(true, Ordering::Release);
-                }
-                let mut ended = self.ended.lock();
-                for secret in news.ended {
-                    ended.remember(secret);
-                    ended.new.push(secret);
-                }
-                if ended.new.len() > ENDED_MAX {
-                    // Whoever is to look has not for long; everything is looked for anew.
-                    ended.new.clear();
-                    self.is_doubtful.store(true, Ordering::Release);
-                }
-            }
-            None => self.is_doubtful.store(true, Ordering::Release),
+        let Some(news) = read else {
+            self.is_doubtful.store(true, Ordering::Release);
+            return;
+        };
+        if news.tokens {
+            self.tokens.store(true, Ordering::Release);
         }
+        let mut ended = self.ended.lock();
+        for secret in news.ended {
+            ended.remember(secret);
+            ended.new.push(secret);
+        }
+        if ended.new.len() > ENDED_MAX {
+            // Whoever is to look has not for long; everything is looked for anew.
+            ended.new.clear();
+            self.is_doubtful.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl FeedSink for Heard {
+    fn append(&self, _epoch: Epoch, _offset: u64, frame: Bytes) {
+        self.take_in(&frame);
         self.wake.notify_one();
     }
 
-    fn reset(&self, _epoch: Epoch, _first_offset: u64, _frames: Vec<Bytes>) {
+    /// What is there was perhaps not heard before, and to hear it twice changes nothing.
+    fn reset(&self, _epoch: Epoch, _first_offset: u64, frames: Vec<Bytes>) {
+        for frame in &frames {
+            self.take_in(frame);
+        }
         self.is_doubtful.store(true, Ordering::Release);
         self.wake.notify_one();
     }
@@ -197,9 +206,14 @@ mod tests {
             heard.append(Epoch(1), 2, unknown);
             assert!(heard.take_doubt() && !heard.take_doubt());
         }
-        heard.reset(Epoch(2), 1, Vec::new());
+        let text = json_text(&News {
+            tokens: false,
+            ended: vec![other],
+        });
+        heard.reset(Epoch(2), 1, vec![frame(&text)]);
         assert!(heard.take_doubt(), "frames may be missing");
-        assert!(heard.has_ended(&one));
+        assert_eq!(heard.take_ended(), [other], "said while nobody listened");
+        assert!(heard.has_ended(&one) && heard.has_ended(&other));
     }
 
     #[test]

@@ -295,6 +295,10 @@ impl Visits {
         let gone = within(gone).await?;
         let confirmed = self.now_confirmed(epoch);
         self.held.sessions.lock().confirm(&secret, confirmed);
+        if self.heard.has_ended(&secret) {
+            // In the same moment: whoever ended it may have been before us.
+            within(common.forget_all(Space::Session, std::slice::from_ref(&digest))).await?;
+        }
         let gone: Vec<Digest> = gone.iter().filter_map(|gone| gone.parse().ok()).collect();
         if !gone.is_empty() {
             for secret in &gone {
