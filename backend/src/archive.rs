@@ -23,7 +23,7 @@ use pulseboard_archive::{
     read::Body,
     write::{self, Target},
 };
-use pulseboard_bus::{Bus as _, Partition, Spread, Work};
+use pulseboard_bus::{Partition, Spread, Work};
 use pulseboard_engine::{Cost, Engine, Onward, Spent, Tenant, query};
 use pulseboard_forward::{IsOurs, Limits, Sending, View};
 use pulseboard_history::log::Ticket;

@@ -46,10 +46,11 @@ async fn what_was_written_is_read_by_its_tenant_alone_to_the_bit_and_the_millise
         let writer = Writer::to(&store, Way::Label, Duration::from_secs(60));
         let begin_ms = now_ms() - 600_000;
         let mut expected = All::new();
-        for (tenant, factor) in [("a", 0.1), ("b", 7.0)] {
+        for (tenant, factor) in [("a", 0.5), ("b", 7.0)] {
             let mut batch = Batch::new();
             for step in 0..100_i64 {
                 let at_ms = begin_ms + step * 1_003;
+                // VictoriaMetrics keeps some fifteen digits.
                 let value = step as f64 * factor;
                 let row = batch
                     .begin(&["m"])

@@ -69,16 +69,18 @@ async fn one_bad_series_in_two_thousand_is_left_out_alone_and_counted_by_its_rea
             .is_some_and(|words| words.contains("out of order"))
     );
     store.until("count(m == 2)", (SERIES - 1) as f64).await;
-    // A name that Prometheus does not take, likewise.
+    // One that is too old for it, likewise.
     let mut bad = batch(0..SERIES, at_ms + 20_000, 3.0);
     let row = bad
-        .begin(&["a metric"])
-        .and_then(|()| bad.finish(1, Some(at_ms), 1.0));
+        .begin(&["old"])
+        .and_then(|()| bad.finish(1, Some(at_ms - 6 * 3_600_000), 1.0));
     row.expect("a row");
     writer.take("a", &bad).await;
     writer.until("the rest", |view| view.waiting == 0).await;
     store.until("count(m == 3)", SERIES as f64).await;
-    assert_eq!(writer.sending.view().refused, 2);
+    let view = writer.sending.view();
+    assert_eq!(view.refused, 2);
+    assert!(view.refused_for.contains(&("too_old", 1)), "{view:?}");
 }
 
 /// A store that takes samples in order alone has what it has: sending it again costs little, and

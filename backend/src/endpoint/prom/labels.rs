@@ -42,15 +42,15 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
             let limit = work.asking.params.limit()?;
             let mut all: BTreeSet<Labels> = BTreeSet::default();
             work.each(working, &mut |named| {
-                let labels = named.labels();
-                if all.contains(&labels) {
+                let found = named.labels();
+                if all.contains(&found) {
                     return Ok(());
                 }
                 working
                     .cost
-                    .hold(label_bytes(&labels))
+                    .hold(label_bytes(&found))
                     .map_err(QueryError::from)?;
-                all.insert(labels);
+                all.insert(found);
                 Ok(())
             })?;
             let mut text = working.text();
@@ -248,7 +248,7 @@ impl Named<'_> {
     fn labels(&self) -> Labels {
         match self {
             Self::Here(key) => labels_of(*key),
-            Self::There(labels) => (*labels).clone(),
+            Self::There(named) => (*named).clone(),
         }
     }
 
@@ -262,8 +262,8 @@ impl Named<'_> {
                 let mut names = name.into_iter().chain(key.labels().map(|(name, _)| name));
                 names.try_for_each(each)
             }
-            Self::There(labels) => {
-                let mut names = labels.iter().map(|(name, _)| name);
+            Self::There(named) => {
+                let mut names = named.iter().map(|(name, _)| name);
                 names.try_for_each(each)
             }
         }
@@ -274,7 +274,7 @@ impl Named<'_> {
         match self {
             Self::Here(key) if label == NAME => key.name(),
             Self::Here(key) => key.label(label).unwrap_or_default(),
-            Self::There(labels) => labels.get(label),
+            Self::There(named) => named.get(label),
         }
     }
 }
@@ -443,9 +443,9 @@ async fn ask(
 }
 
 /// What a series takes until it is written.
-fn label_bytes(labels: &Labels) -> usize {
-    let labels = labels.iter();
-    labels
+fn label_bytes(named: &Labels) -> usize {
+    let pairs = named.iter();
+    pairs
         .map(|(name, value)| name.len() + value.len() + 64)
         .sum::<usize>()
         + 96
