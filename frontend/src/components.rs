@@ -63,7 +63,7 @@ pub(crate) use notices::refusal;
 pub(crate) use operator_figures::operator_figures;
 pub use overlays::Overlays;
 pub use page_footer::PageFooter;
-pub use page_header::PageHeader;
+pub use page_header::{PageHeader, show_current};
 pub(crate) use problem_panel::problem_panel;
 pub(crate) use push_hint::use_push_hint;
 pub(crate) use segments::segments;

@@ -36,6 +36,7 @@ mod query_bench;
 mod release;
 mod revision;
 mod rules_bench;
+mod rules_told;
 mod run;
 mod scrape_bench;
 mod screenshots;

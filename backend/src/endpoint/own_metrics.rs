@@ -220,7 +220,7 @@ impl Figures {
             ),
             (
                 "cluster_generation",
-                "How often what Redis holds was gone on with by another lineage of it.",
+                "Which generation of what Redis holds this is: one more whenever another lineage of it is gone on with.",
                 figures.generation.get() as f64,
             ),
             (
@@ -257,10 +257,11 @@ impl Figures {
         )?;
         families.counters(
             "pulseboard_bus_dropped",
-            "What there was no room or no time for: messages that are read from the stream instead, and frames that waited for too long.",
+            "What there was no room or no time for: messages that are read from the stream instead, frames that waited for too long, and frames that were sent and would be sent again where a Redis is lost.",
             [
                 ([("what", "push")], figures.dropped_push.get()),
                 ([("what", "unsent")], figures.dropped_unsent.get()),
+                ([("what", "kept")], figures.dropped_kept.get()),
             ],
         )?;
         let mut counts = [

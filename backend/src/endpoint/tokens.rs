@@ -11,7 +11,7 @@ use crate::{
         self,
         token::{Grant, TokenId},
     },
-    base::error::AppError,
+    base::{error::AppError, typed},
     http::{self, body::read_json, caller, path},
     settings::tenant_is_valid,
 };
@@ -88,8 +88,20 @@ pub async fn withdraw_token(
     Ok(())
 }
 
-/// Names every field that is wrong at once.
+/// Fields of a token that is asked for.
+const FIELDS: [&str; 2] = ["role", "tenant"];
+
+/// Names every field that is wrong at once; one that nobody knows, too, since a `tenant` that is
+/// spelled wrong would make a token for all of them.
 fn parse_grant(body: &Value) -> Result<Grant, AppError> {
+    let given = body.as_object().into_iter().flatten();
+    let unknown = given.filter(|(name, _)| !FIELDS.contains(&name.as_str()));
+    let unknown: Vec<FieldError> = unknown
+        .map(|(name, _)| FieldError {
+            pointer: typed::step(name),
+            detail: format!("is not known; known are {}", FIELDS.join(" and ")),
+        })
+        .collect();
     let role = body
         .get("role")
         .and_then(Value::as_str)
@@ -103,13 +115,17 @@ fn parse_grant(body: &Value) -> Result<Grant, AppError> {
         }),
     };
     match (role, tenant) {
-        (Some(role), Ok(tenant)) => Ok(Grant { role, tenant }),
+        (Some(role), Ok(tenant)) if unknown.is_empty() => Ok(Grant { role, tenant }),
         (role, tenant) => {
             let role_error = role.is_none().then(|| FieldError {
                 pointer: "/role".to_owned(),
                 detail: "needed: none, viewer, writer, operator or admin".to_owned(),
             });
-            let errors: Vec<FieldError> = role_error.into_iter().chain(tenant.err()).collect();
+            let errors: Vec<FieldError> = role_error
+                .into_iter()
+                .chain(tenant.err())
+                .chain(unknown)
+                .collect();
             let names: Vec<&str> = errors.iter().map(|error| &*error.pointer).collect();
             Err(
                 AppError::bad_request(format!("no token was made: {} is wrong", names.join(", ")))
@@ -142,6 +158,10 @@ mod tests {
             (
                 json!({"role": "boss", "tenant": 1}),
                 "/role, /tenant is wrong",
+            ),
+            (
+                json!({"role": "viewer", "tenannt": "shop"}),
+                "/tenannt is wrong",
             ),
             (
                 json!({"role": "viewer", "tenant": "a b"}),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pulseboard_bus::{Bus as _, State};
+use pulseboard_bus::{Bus as _, FeedKey, Kind, State};
 use tempfile::TempDir;
 
 use crate::{
@@ -66,8 +66,10 @@ async fn fork(publisher_dies: bool) {
     let a = Running::connected(&front.url(), "a").await;
     let b = Running::connected(&front.url(), "b").await;
     let key = room("lobby");
-    let viewer = Recorder::new();
-    let _keep = b.bus.subscribe(key.clone(), viewer.clone());
+    let (viewer, _keep) = b.hears(&key);
+    let (_ticks, _keep_ticks) = b.hears(&FeedKey::own(Kind::Tick));
+    let generation = |server: &Running| server.bus.figures().generation.get();
+    eventually("the first generation", || generation(&b) == 1).await;
     for text in texts("old", 0..100) {
         a.publish(&key, &text);
     }
@@ -117,6 +119,7 @@ async fn fork(publisher_dies: bool) {
         .cloned()
         .collect();
     assert_eq!(new, texts("new", 0..8));
+    eventually("another generation", || generation(&b) == 2).await;
     let late = Recorder::new();
     let c = Running::connected(&front.url(), "c").await;
     let _keep = c.bus.subscribe(key.clone(), late.clone());
@@ -262,9 +265,8 @@ async fn sentinels_name_another_primary_and_everything_goes_on_there() {
     let a = Running::connected(&sentinels.url(), "a").await;
     let b = Running::connected(&sentinels.url(), "b").await;
     let key = room("lobby");
-    let (at_a, at_b) = (Recorder::new(), Recorder::new());
-    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
-    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    let (at_a, _keep_a) = a.hears(&key);
+    let (at_b, _keep_b) = b.hears(&key);
     let tenant: Arc<str> = "tenant".into();
     let mut killed = None;
     for number in 0..250_usize {

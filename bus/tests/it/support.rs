@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_bus::{Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State};
+use pulseboard_bus::{Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State, Subscription};
 use pulseboard_feed::Epoch;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -173,6 +173,19 @@ impl Running {
         let running = Self::start(url, instance);
         running.until(|state| *state == State::Connected).await;
         running
+    }
+
+    /// Two of one service, connected.
+    pub(crate) async fn two(url: &str) -> (Self, Self) {
+        let a = Self::connected(url, "a").await;
+        (a, Self::connected(url, "b").await)
+    }
+
+    /// What it is told of a feed from now on, as long as it is subscribed.
+    pub(crate) fn hears(&self, key: &FeedKey) -> (Arc<Recorder>, Subscription) {
+        let recorder = Recorder::new();
+        let subscription = self.bus.subscribe(key.clone(), recorder.clone());
+        (recorder, subscription)
     }
 
     pub(crate) async fn until(&self, is_so: impl FnMut(&State) -> bool) {
