@@ -16,7 +16,7 @@ use pulseboard_feed::Epoch;
 use crate::{
     figures::Figures,
     key::FeedKey,
-    replica::{Action, Ask, Page, Replica},
+    replica::{Action, Ask, Own, Page, Replica},
     route::{FeedKeys, Partition},
     sink::FeedSink,
 };
@@ -153,11 +153,11 @@ impl Entry {
     }
 
     /// A frame of our own, or only that there is no Redis.
-    pub(crate) fn alone(&self, epoch: Epoch, frame: Option<Bytes>, figures: &Figures) {
+    pub(crate) fn alone(&self, own: Own, frame: Option<Bytes>, figures: &Figures) {
         let mut core = self.core.lock();
         let actions = match frame {
-            Some(frame) => core.replica.alone(epoch, frame),
-            None => core.replica.begin_alone(epoch),
+            Some(frame) => core.replica.alone(own, frame),
+            None => core.replica.begin_alone(own),
         };
         core.tell(None, actions, figures);
     }

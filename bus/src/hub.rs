@@ -23,6 +23,7 @@ use crate::{
     figures::Figures,
     key::FeedKey,
     outbox::{Job, Lane, Outbox, Total},
+    replica::Own,
     route::{Keys, PARTITIONS, Partition},
     settings::Settings,
     sink::{FeedSink, Placed, Refused, State},
@@ -30,6 +31,9 @@ use crate::{
 
 /// All partitions.
 pub(crate) const ALL: u64 = u64::MAX;
+
+/// See [`Own::apart`].
+const OWN_APART_MAX: u64 = 8_000;
 
 /// Everything that is shared.
 pub(crate) struct Hub {
@@ -251,7 +255,7 @@ impl Hub {
     fn deliver_alone(&self, key: &FeedKey, frame: Bytes) {
         let entry = self.feeds.lock().get(key);
         if let Some(entry) = entry {
-            entry.alone(own_epoch(), Some(frame), &self.figures);
+            entry.alone(own_run(), Some(frame), &self.figures);
         }
     }
 
@@ -270,7 +274,7 @@ impl Hub {
             old.is_wanted.store(false, Ordering::Release);
         }
         if self.is_alone(entry.partition) {
-            entry.alone(own_epoch(), None, &self.figures);
+            entry.alone(own_run(), None, &self.figures);
         }
         if let Some(node) = self.node(entry.partition) {
             node.change_soon([Arc::clone(&entry)]);
@@ -408,7 +412,7 @@ impl Hub {
         self.alone_set.fetch_or(bit(partition), Ordering::AcqRel);
         let entries = self.feeds.lock().of(bit(partition));
         for entry in entries {
-            entry.alone(own_epoch(), None, &self.figures);
+            entry.alone(own_run(), None, &self.figures);
         }
         for (key, frame) in outbox.unsent() {
             self.deliver_alone(key, frame.clone());
@@ -457,6 +461,9 @@ pub(crate) fn now_ms() -> i64 {
 
 /// Names a run of offsets that is this server's alone: two that go alone in the same millisecond do
 /// not take the same.
-fn own_epoch() -> Epoch {
-    Epoch::at(now_ms() + fastrand::i64(0..1_000))
+fn own_run() -> Own {
+    Own {
+        epoch: Epoch::at(now_ms() + fastrand::i64(0..1_000)),
+        apart: fastrand::u64(0..OWN_APART_MAX),
+    }
 }
