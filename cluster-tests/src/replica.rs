@@ -31,7 +31,6 @@ const LOG_LINES: usize = 15;
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
 
 /// A request that shows the token.
-#[must_use]
 pub fn authorized(method: Method, url: &str) -> RequestBuilder {
     let request = HTTP.request(method, url).timeout(Duration::from_secs(10));
     request.header("authorization", format!("Bearer {TOKEN}"))
