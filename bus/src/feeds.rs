@@ -16,7 +16,7 @@ use pulseboard_feed::Epoch;
 use crate::{
     figures::Figures,
     key::FeedKey,
-    replica::{Action, Ask, Page, Replica},
+    replica::{Action, Ask, Own, Page, Replica},
     route::{FeedKeys, Partition},
     sink::FeedSink,
 };
@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     core: Mutex<Core>,
     /// What is to be told while there is no Redis, in the order in which it was published. Leaf lock;
     /// the partition's outbox may be held for it, and is not held when it is told.
-    alone: Mutex<VecDeque<(Epoch, Option<Bytes>)>>,
+    alone: Mutex<VecDeque<(Own, Option<Bytes>)>>,
 }
 
 struct Core {
@@ -157,8 +157,8 @@ impl Entry {
     }
 
     /// A frame of our own, or only that there is no Redis, to be told by [`Self::tell_alone`].
-    pub(crate) fn next_alone(&self, epoch: Epoch, frame: Option<Bytes>) {
-        self.alone.lock().push_back((epoch, frame));
+    pub(crate) fn next_alone(&self, own: Own, frame: Option<Bytes>) {
+        self.alone.lock().push_back((own, frame));
     }
 
     /// Tells what waits for that. What comes when there is a Redis again comes from there.
@@ -166,13 +166,13 @@ impl Entry {
         let mut core = self.core.lock();
         loop {
             let next = self.alone.lock().pop_front();
-            let Some((epoch, frame)) = next else { return };
+            let Some((own, frame)) = next else { return };
             if !is_alone() {
                 continue;
             }
             let actions = match frame {
-                Some(frame) => core.replica.alone(epoch, frame),
-                None => core.replica.begin_alone(epoch),
+                Some(frame) => core.replica.alone(own, frame),
+                None => core.replica.begin_alone(own),
             };
             core.tell(None, actions, figures);
         }

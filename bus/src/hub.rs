@@ -23,6 +23,7 @@ use crate::{
     figures::Figures,
     key::FeedKey,
     outbox::{HELD_MAX, Job, KEPT, Lane, Outbox, Total},
+    replica::Own,
     route::{Keys, PARTITIONS, Partition},
     settings::Settings,
     sink::{FeedSink, Placed, Refused, State},
@@ -30,6 +31,9 @@ use crate::{
 
 /// All partitions.
 pub(crate) const ALL: u64 = u64::MAX;
+
+/// See [`Own::apart`].
+const OWN_APART_MAX: u64 = 8_000;
 
 /// Everything that is shared.
 pub(crate) struct Hub {
@@ -277,7 +281,7 @@ impl Hub {
     /// partition; for who then calls [`Self::tell_alone`].
     fn next_alone(&self, key: &FeedKey, frame: Bytes) -> Option<Arc<Entry>> {
         let entry = self.feeds.lock().get(key)?;
-        entry.next_alone(own_epoch(), Some(frame));
+        entry.next_alone(own_run(), Some(frame));
         Some(entry)
     }
 
@@ -300,7 +304,7 @@ impl Hub {
             old.is_wanted.store(false, Ordering::Release);
         }
         if self.is_alone(entry.partition) {
-            entry.next_alone(own_epoch(), None);
+            entry.next_alone(own_run(), None);
             self.tell_alone(&entry);
         }
         if let Some(node) = self.node(entry.partition) {
@@ -442,7 +446,7 @@ impl Hub {
         self.alone_set.fetch_or(bit(partition), Ordering::AcqRel);
         let entries = self.feeds.lock().of(bit(partition));
         for entry in &entries {
-            entry.next_alone(own_epoch(), None);
+            entry.next_alone(own_run(), None);
         }
         for (key, frame) in outbox.unsent() {
             let _told_below = self.next_alone(key, frame.clone());
@@ -492,8 +496,11 @@ pub(crate) fn now_ms() -> i64 {
 
 /// Names a run of offsets that is this server's alone: two that go alone in the same millisecond do
 /// not take the same.
-fn own_epoch() -> Epoch {
-    Epoch::at(now_ms() + fastrand::i64(0..1_000))
+fn own_run() -> Own {
+    Own {
+        epoch: Epoch::at(now_ms() + fastrand::i64(0..1_000)),
+        apart: fastrand::u64(0..OWN_APART_MAX),
+    }
 }
 
 #[cfg(test)]

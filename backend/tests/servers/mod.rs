@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each file of tests uses its own part of this")]
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -25,14 +26,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Milliseconds between ticks.
 pub(crate) const INTERVAL_MS: u64 = 200;
 
+/// The program: the one that `REDIS_SERVER` names, else the one on the search path.
+fn redis_server() -> OsString {
+    let named = std::env::var_os("REDIS_SERVER").filter(|named| !named.is_empty());
+    named.unwrap_or_else(|| "redis-server".into())
+}
+
 /// Whether there is a Redis; says so where there is none.
 pub(crate) fn has_redis() -> bool {
-    let asked = Command::new("redis-server")
+    let asked = Command::new(redis_server())
         .arg("--version")
         .stdout(Stdio::null())
         .status();
     if asked.is_err() {
-        eprintln!("left out: there is no redis-server on the path");
+        eprintln!("left out: there is no redis-server on the path, and REDIS_SERVER names none");
     }
     asked.is_ok()
 }
@@ -69,7 +76,7 @@ impl Redis {
     /// Starts it at the same port, with nothing in it.
     pub(crate) fn again(&mut self) {
         let port = self.port.to_string();
-        let child = Command::new("redis-server")
+        let child = Command::new(redis_server())
             .args([
                 "--bind",
                 "127.0.0.1",

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use crate::{
     proxy::Proxy,
     support::{
-        Recorder, RedisServer, Running, eventually, eventually_asked, free_port, has, room, texts,
+        Recorder, RedisServer, Running, eventually, eventually_asked, free_port, has, program,
+        room, texts,
     },
 };
 
@@ -196,7 +197,7 @@ impl Sentinels {
                 primary.port
             );
             std::fs::write(&file, text).expect("a file");
-            let child = Command::new("redis-sentinel")
+            let child = Command::new(program("redis-sentinel"))
                 .arg(&file)
                 .stdout(Stdio::null())
                 .spawn()
@@ -221,7 +222,7 @@ impl Sentinels {
 
     fn cli(&self, arguments: &[&str]) -> Vec<String> {
         let ask = |port: &u16| {
-            let output = Command::new("redis-cli")
+            let output = Command::new(program("redis-cli"))
                 .args(["-p", &port.to_string()])
                 .args(arguments)
                 .output();
