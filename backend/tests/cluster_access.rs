@@ -338,7 +338,10 @@ async fn a_server_that_joins_takes_the_services_tokens_and_not_its_files() {
     redis.again();
     for server in [&a, &b] {
         server.is_joined_by(2).await;
-        assert_eq!(server.status_with(&token).await, 200);
+        eventually("what one had is put back", async || {
+            server.status_with(&token).await == 200
+        })
+        .await;
     }
     let c = Server::start("c", &redis, &more);
     c.is_joined_by(3).await;

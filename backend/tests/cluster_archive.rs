@@ -17,7 +17,7 @@ async fn own(server: &Server, name: &str) -> u64 {
     let text = server.get("/metrics").await.text().await.expect("text");
     let mut lines = text.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map_or(0, |value| value.parse().expect("a whole number"))
+    value.map_or(0, |value| value.parse::<f64>().expect("a number") as u64)
 }
 
 /// Gives all of them the same samples, as they have them where samples go over the bus.

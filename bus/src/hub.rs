@@ -572,17 +572,14 @@ mod tests {
         let _ticks = hub.watch(tick.clone(), None, Arc::new(slow));
         let _alerts = hub.watch(alert.clone(), None, Arc::new(quick));
         let long = Duration::from_secs(10);
-        let working = Arc::clone(&hub);
-        let telling = thread::spawn(move || publish(&working, &tick, "tick"));
-        assert_eq!(ticks.recv_timeout(long).expect("told"), "tick");
-        let working = Arc::clone(&hub);
-        let alerting = thread::spawn(move || publish(&working, &alert, "alert"));
-        let told = alerts.recv_timeout(long);
-        go_on.send(()).expect("it waits");
-        assert_eq!(told.expect("while the tick is told"), "alert");
-        for thread in [telling, alerting] {
-            thread.join().expect("published");
-        }
+        thread::scope(|scope| {
+            scope.spawn(|| publish(&hub, &tick, "tick"));
+            assert_eq!(ticks.recv_timeout(long).expect("told"), "tick");
+            scope.spawn(|| publish(&hub, &alert, "alert"));
+            let told = alerts.recv_timeout(long);
+            go_on.send(()).expect("it waits");
+            assert_eq!(told.expect("while the tick is told"), "alert");
+        });
     }
 
     /// Near the bound what was taken, wherever, gives way to what is new.

@@ -94,12 +94,15 @@ pub(crate) enum Chosen {
     Broken,
 }
 
+/// A series' key and tenant, and what was made of it.
+type Known = (Box<[u8]>, Box<str>, Chosen);
+
 /// The rules, and what they made of the series that came.
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
     rules: Rules,
     /// By the hash of key and tenant.
-    known: HashMap<u64, (Box<[u8]>, Box<str>, Chosen)>,
+    known: HashMap<u64, Known>,
     known_bytes: usize,
     scratch: Batch,
 }

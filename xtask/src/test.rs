@@ -16,7 +16,6 @@ use anyhow::{Result, bail};
 
 use crate::{
     browser::{self, Browser},
-    build,
     cluster::{self, Programs},
     npm, page, senders, shell, tidy, tools,
 };
@@ -203,12 +202,13 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         }
         Err(error) => report.left_out("page tests in a browser", &format!("{error:#}")),
     }
+    // The one that the tests above were built with: another profile's would be compiled for minutes
+    // more.
     let mut server = None;
     if page {
         report.step("server", || {
-            let built = build::quickly()?;
-            build::report(&page::dist(), &built)?;
-            server = Some(built);
+            check(native_tests(nextest, &programs).arg("--no-run"))?;
+            server = Some(shell::binary("debug"));
             Ok(Counts::ONE_PASSED)
         });
     }

@@ -149,7 +149,7 @@ async fn a_question_goes_on_into_the_archive_as_if_one_server_had_it_all() {
         let end = ((BEGIN_MS + HOUR_MS) / 1_000).to_string();
         let start = (BEGIN_MS / 1_000).to_string();
         let query = [
-            ("match[]", "{host=~\".*\"}"),
+            ("match[]", "{host=~\".+\"}"),
             ("start", &*start),
             ("end", &*end),
         ];
