@@ -32,7 +32,8 @@ const SEGMENTS: &str = "history/wal/";
 /// Bytes of a file that are read at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Hands a copy that lies in `folder` to `sink`, piece by piece, as long as that takes them. Blocks.
+/// Hands a copy that lies in `folder` to `sink`, piece by piece, as long as that takes them.
+/// Blocks.
 ///
 /// # Errors
 /// The folder cannot be read.

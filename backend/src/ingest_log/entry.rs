@@ -2,10 +2,12 @@
 //! partition. A frame also stands in the history's log, before its samples, until it was sent.
 //!
 //! ```text
-//! entry    = version u8 │ packed u8 │ written zigzag │ publisher text │ frames, packed with zstd where packed is 1
+//! entry    = version u8 │ packed u8 │ written zigzag │ publisher text │ frames, which zstd has
+//!            packed where packed is 1
 //! frames   = { length varint │ frame }*
 //! frame    = kind u8 │ number varint │ tenant text │ now zigzag │ rest
-//! samples  = descriptions varint │ { kind u8 │ unit text }* │ rows varint │ keys text │ times text │ values
+//! samples  = descriptions varint │ { kind u8 │ unit text }* │ rows varint │ keys text │
+//!            times text │ values
 //! keys     = { shared varint │ length varint │ key bytes │ description varint }*
 //! times    = { zigzag of what it differs by from the one before, the first from now }*
 //! values   = 8 bytes little-endian each, bit for bit

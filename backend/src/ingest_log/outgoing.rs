@@ -568,7 +568,7 @@ impl Share for Outgoing {
                 || self.state.lock().book.begin(),
                 |number, frame| {
                     if let Some(history) = &self.history {
-                        // Where the log takes nothing its sender is told by the samples' own record.
+                        // Where the log takes nothing the samples' own record says so.
                         drop(history.append_note(&frame));
                     }
                     let (promise, ticket) = Ticket::promised();
