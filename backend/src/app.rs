@@ -21,6 +21,7 @@ use crate::{
     agents::Agents,
     alertmanagers::Alertmanagers,
     alerts::Alerts,
+    archive::Archive,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     certificate::Certificate,
     cluster::Cluster,
@@ -112,6 +113,8 @@ pub struct Parts {
     pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
     pub scraping: Scraping,
+    /// The store that keeps what the history does not, where there is one.
+    pub archive: Option<Arc<Archive>>,
     /// Rules, and what they are doing.
     pub rules: Arc<Rules>,
     /// Who may ask how much of the engine.
@@ -193,15 +196,15 @@ impl App {
             Some(folder) => Documents::open(folder)?,
             None => Documents::in_memory(),
         });
-        let registry = Registry::new(limits, Arc::clone(&telemetry));
+        let registry = Registry::new(limits, Arc::clone(&telemetry), cluster.clone());
         let access = Arc::new(Access::new(
             &mut settings,
             link,
             Arc::clone(&documents),
             folder.as_deref(),
             Arc::clone(&registry) as Arc<_>,
-            clock.clone(),
-            Arc::clone(&telemetry),
+            (clock.clone(), Arc::clone(&telemetry)),
+            cluster.as_ref(),
         )?);
         let live = Live::new(
             epoch,
@@ -254,6 +257,10 @@ impl App {
             &fanout,
         );
         let tracked = TrackedItems::new(epoch, &fanout);
+        let tracked = match cluster.is_some() {
+            true => tracked.together(),
+            false => tracked,
+        };
         if let (Some((first, _)), Some((newest, _))) =
             (restored.ticks.front(), restored.ticks.back())
         {
@@ -308,6 +315,13 @@ impl App {
             )?),
             None => None,
         };
+        let archive = Archive::open(
+            &settings,
+            &storage.engine,
+            cluster.as_ref(),
+            &clock,
+            &telemetry,
+        )?;
         Ok(Arc::new(Self(Parts {
             own,
             processes: Mutex::default(),
@@ -322,7 +336,9 @@ impl App {
                 &refusals,
                 clock.clone(),
                 evaluating.clone(),
+                archive.clone(),
             ),
+            archive,
             refusals,
             told: Told::default(),
             agents: Agents::default(),

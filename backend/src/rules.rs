@@ -66,7 +66,7 @@ use crate::{
         documents::{Documents, Expected},
         telemetry::Telemetry,
     },
-    expressions::Evaluating,
+    expressions::{Evaluating, KnownSelectors},
     settings::Settings,
 };
 
@@ -146,6 +146,8 @@ pub struct Rules {
     repeat_ms: i64,
     external_url: String,
     evaluating: Evaluating,
+    /// What rules ask for, each time the same.
+    selectors: KnownSelectors,
     timeout: Duration,
     /// Held while rules are changed, so that all changes have one order; taken before `groups`.
     changing: Mutex<()>,
@@ -192,6 +194,7 @@ impl Rules {
             repeat_ms: millis(settings.alert_check),
             external_url: settings.external_address(),
             evaluating,
+            selectors: KnownSelectors::default(),
             timeout: settings.query_timeout,
             changing: Mutex::new(()),
             groups: Mutex::new(Groups {

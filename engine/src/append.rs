@@ -224,8 +224,12 @@ impl Engine {
         if buffers.order.capacity() > ORDER_KEPT_MAX {
             buffers.order = Vec::new();
         }
-        if let Some(onward) = self.onward.get().filter(|_| !by.is_shared) {
-            let tickets = onward.take(&tenant.name, batch, &taking.refusals.rows, now_ms);
+        if let Some(onward) = self.onward.get().filter(|_| !by.is_again) {
+            let refused = &taking.refusals.rows;
+            let tickets = match by.is_shared {
+                false => onward.take(&tenant.name, batch, refused, now_ms),
+                true => onward.take_shared(&tenant.name, batch, refused, now_ms),
+            };
             taking.onward.extend(tickets);
         }
         let persistence = taking.persistence();

@@ -51,6 +51,7 @@ const SERVER: &[&[&str]] = &[
         "told",
         "scraping",
         "forwarding",
+        "archive",
         "incidents",
         "notifying",
     ],

@@ -8,8 +8,8 @@ use salvo::{Depot, Request, http::StatusCode};
 
 use crate::{
     app::App,
-    base::error::AppError,
-    http::{self, caller, tenant::tenant},
+    base::{documents::DocumentError, error::AppError},
+    http::{self, body::wrong_body, caller, tenant::tenant},
 };
 
 /// A change that somebody may make.
@@ -57,6 +57,15 @@ impl Asked {
 pub(super) async fn safe(app: &App) -> Result<(), AppError> {
     let kept = app.notifying.safe().await;
     kept.map_err(|error| AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
+}
+
+/// A document that was not written; `detail` says so.
+pub(super) fn unwritten(error: &DocumentError, detail: String) -> AppError {
+    match error {
+        DocumentError::Conflict { .. } => AppError::new(StatusCode::CONFLICT, detail),
+        DocumentError::Io(_) => AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+        _ => wrong_body(detail),
+    }
 }
 
 /// 400 for one field of the body.

@@ -152,6 +152,13 @@ async fn run_once(
         let keeping =
             schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
         app.tasks.spawn(keeping);
+        let keeping = schedule::keep_credentials(Arc::clone(&app), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping =
+            schedule::keep_counting(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping = schedule::keep_limits(Arc::clone(&app), app.stopped.clone());
+        app.tasks.spawn(keeping);
     }
     let _bus_ends = bus_ended.drop_guard();
     if let Some(log) = &app.ingest_log {
@@ -162,6 +169,9 @@ async fn run_once(
         .start(app.tasks.clone(), app.stopping.clone())
         .map_err(io::Error::other)?;
     app.follow_labels();
+    if let Some(archive) = &app.archive {
+        archive.start(&app.tasks, &app.stopping);
+    }
     // Before anything happens that somebody is to be told of.
     app.notifying.start(&app.alerts).map_err(io::Error::other)?;
     app.tasks
@@ -316,6 +326,9 @@ async fn run_once(
     let closed = tokio::task::spawn_blocking(move || {
         let is_adopted = last.ingest_log.as_ref().is_some_and(|log| log.close());
         last.scraping.forwarding().close();
+        if let Some(archive) = &last.archive {
+            archive.close();
+        }
         last.storage.close(&last.tracked, || last.journal_state());
         is_adopted
     })
