@@ -13,10 +13,13 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use servers::{PATIENCE, Redis, Server, eventually, has_redis, three};
+use servers::{PATIENCE, Redis, Server, eventually, has_redis};
 
 const TENANTS: [&str; 2] = ["red", "blue"];
 const SERIES: usize = 20;
+/// Everybody here is admin.
+const TOKEN: &str = "cluster-samples-0123456789";
+const TOKENS: &str = "cluster-samples-0123456789=admin";
 /// Pushes of one sender a second.
 const RATE: u32 = 25;
 
@@ -38,7 +41,8 @@ fn lines(number: u64, at_ms: i64) -> String {
 /// Pushes; whether it was acknowledged.
 async fn push(server: &Server, tenant: &str, lines: String) -> bool {
     let url = format!("http://{}/push", server.address);
-    let sent = server.http.post(url).header("x-tenant-id", tenant);
+    let sent = server.http.post(url).bearer_auth(TOKEN);
+    let sent = sent.header("x-tenant-id", tenant);
     match sent.body(lines).send().await {
         Ok(answer) => {
             let is_taken = answer.status().is_success();
@@ -51,7 +55,8 @@ async fn push(server: &Server, tenant: &str, lines: String) -> bool {
 
 async fn text(server: &Server, tenant: &str, path: &str) -> String {
     let url = format!("http://{}{path}", server.address);
-    let asked = server.http.get(url).header("x-tenant-id", tenant);
+    let asked = server.http.get(url).bearer_auth(TOKEN);
+    let asked = asked.header("x-tenant-id", tenant);
     let answer = asked.send().await.expect("an answer");
     let status = answer.status();
     let text = answer.text().await.expect("a text");
@@ -198,8 +203,17 @@ impl Sender {
 /// A server whose folder outlives it.
 fn start_in(folder: &TempDir, name: &'static str, redis: &Redis, more: &[(&str, &str)]) -> Server {
     let path = folder.path().to_str().expect("a path");
-    let all = [&[("DATA_DIR", path)], more].concat();
+    let all = [&[("DATA_DIR", path), ("AUTH_TOKENS", TOKENS)], more].concat();
     Server::start(name, redis, &all)
+}
+
+async fn three_here(redis: &Redis) -> [Server; 3] {
+    let servers =
+        ["a", "b", "c"].map(|name| Server::start(name, redis, &[("AUTH_TOKENS", TOKENS)]));
+    for server in &servers {
+        server.is_joined_by(3).await;
+    }
+    servers
 }
 
 #[tokio::test]
@@ -228,7 +242,7 @@ async fn what_one_takes_is_on_all_and_one_that_was_killed_has_it_too() {
         let http = reqwest::Client::new();
         for number in 1_000..2_000 {
             let sent = http.post(format!("http://{address}/push"));
-            let sent = sent.header("x-tenant-id", TENANTS[0]);
+            let sent = sent.bearer_auth(TOKEN).header("x-tenant-id", TENANTS[0]);
             if sent.body(lines(number, now_ms())).send().await.is_err() {
                 return;
             }
@@ -258,7 +272,7 @@ async fn what_two_push_to_two_servers_counts_as_from_one() {
         return;
     }
     let redis = Redis::start();
-    let servers = three(&redis).await;
+    let servers = three_here(&redis).await;
     let from_ms = now_ms();
     // The same, at once; and for each moment of another series two values, in any order.
     for number in 0..50_u64 {
@@ -338,7 +352,7 @@ async fn what_is_deleted_at_one_is_deleted_at_all() {
         return;
     }
     let redis = Redis::start();
-    let servers = three(&redis).await;
+    let servers = three_here(&redis).await;
     let from_ms = now_ms();
     let mut sender = Sender::default();
     let all: Vec<&Server> = servers.iter().collect();
@@ -346,7 +360,8 @@ async fn what_is_deleted_at_one_is_deleted_at_all() {
     all_agree(&all, (from_ms, now_ms())).await;
     let path = "/api/v1/admin/tsdb/delete_series?match[]=load{host=\"h3\"}";
     let url = format!("http://{}{path}", servers[1].address);
-    let asked = servers[1].http.post(url).header("x-tenant-id", TENANTS[0]);
+    let asked = servers[1].http.post(url).bearer_auth(TOKEN);
+    let asked = asked.header("x-tenant-id", TENANTS[0]);
     let answer = asked.send().await.expect("an answer");
     assert_eq!(answer.status(), 204);
     let [red, blue] = all_agree(&all, (from_ms, now_ms())).await;
@@ -446,7 +461,7 @@ async fn who_comes_anew_gets_what_there_was_before() {
         return;
     }
     let mut redis = Redis::start();
-    let first = Server::start("a", &redis, &[]);
+    let first = Server::start("a", &redis, &[("AUTH_TOKENS", TOKENS)]);
     first.is_joined_by(1).await;
     let from_ms = now_ms();
     let mut sender = Sender::default();
@@ -456,7 +471,7 @@ async fn who_comes_anew_gets_what_there_was_before() {
     eventually("alone", async || first.state().await.1 == "alone").await;
     redis.again();
     first.is_joined_by(1).await;
-    let second = Server::start("b", &redis, &[]);
+    let second = Server::start("b", &redis, &[("AUTH_TOKENS", TOKENS)]);
     second.is_joined_by(2).await;
     sender
         .push_for(Duration::from_secs(1), &[&first, &second])

@@ -455,7 +455,7 @@ mod tests {
             prop_assert_eq!((read.written_ms, read.publisher), (now_ms, "a.1"));
             let mut all = Vec::new();
             let mut unpacker = Unpacker::new().expect("an unpacker");
-            prop_assert!(unpacker.each(&read, |frame| {
+            let is_whole = unpacker.each(&read, |frame| {
                 let (head, said) = read_frame(frame).expect("a frame");
                 assert_eq!((head.tenant, head.now_ms), ("a tenant", now_ms));
                 let Said::Samples(rest) = said else { panic!("samples") };
@@ -466,7 +466,8 @@ mod tests {
                 for cut in 0..rest.len() {
                     drop(read_samples(head.now_ms, &rest[..cut], &mut Batch::new()));
                 }
-            }));
+            });
+            prop_assert!(is_whole);
             prop_assert_eq!(all, shown(&batch, now_ms, &refused));
         }
 
