@@ -28,6 +28,7 @@ use crate::{
     expressions::Evaluating,
     incidents::Incidents,
     ingest::Ingest,
+    ingest_log::IngestLog,
     live_expression::LiveExpressions,
     live_query::{LiveQueries, flush::Due},
     notifying::Notifying,
@@ -102,6 +103,8 @@ pub struct Parts {
     pub tracked: TrackedItems,
     /// What bodies of samples share.
     pub ingest: Arc<Ingest>,
+    /// Samples that all servers have, where there may be several.
+    pub ingest_log: Option<Arc<IngestLog>>,
     /// What was refused lately, by tenant.
     pub refusals: Arc<Refusals>,
     /// What senders say of their metrics.
@@ -145,6 +148,8 @@ pub struct Parts {
     /// Cancelled when whoever chooses between servers is to choose others; this one goes on serving
     /// until they have.
     pub draining: CancellationToken,
+    /// Cancelled when the server is to begin anew, with what another one had.
+    pub again: CancellationToken,
     /// Cancelled when the server is to stop: no new work.
     pub stopping: CancellationToken,
     /// Cancelled when the streams have ended: the rest may go.
@@ -293,6 +298,23 @@ impl App {
             evaluating.clone(),
         );
         let refusals = Arc::<Refusals>::default();
+        let ingest = Ingest::new(
+            settings.max_body_bytes,
+            &storage.engine,
+            clock.clone(),
+            &telemetry,
+        );
+        let again = CancellationToken::new();
+        let ingest_log = match &cluster {
+            Some(cluster) => Some(IngestLog::open(
+                &settings,
+                cluster,
+                &storage.engine,
+                &ingest,
+                (clock.clone(), &again),
+            )?),
+            None => None,
+        };
         let archive = Archive::open(
             &settings,
             &storage.engine,
@@ -331,12 +353,8 @@ impl App {
             ),
             evaluating,
             questions,
-            ingest: Ingest::new(
-                settings.max_body_bytes,
-                &storage.engine,
-                clock.clone(),
-                &telemetry,
-            ),
+            ingest,
+            ingest_log,
             storage,
             rooms,
             incidents,
@@ -351,6 +369,7 @@ impl App {
             telemetry,
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
+            again,
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
             started_ms: clock.steady_ms(),

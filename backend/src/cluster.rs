@@ -6,10 +6,16 @@
 
 pub mod report;
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    sync::Arc,
+};
 
+use parking_lot::Mutex;
 use pulseboard_bus::{
-    Bus, Cluster as Common, ConnectError, Figures, Kind, Redis, State, View, key::KeptByKind,
+    Address, Bus, Cluster as Common, ConnectError, Figures, Kind, Redis, State, View,
+    key::KeptByKind,
 };
 use pulseboard_outbound::Secret;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +37,8 @@ pub struct Cluster {
     /// The same as everybody else sees it.
     bus: Arc<dyn Bus>,
     instance: String,
+    /// See [`Self::say_behind`]. Leaf lock.
+    behind: Mutex<Option<String>>,
 }
 
 /// How this server stands, in a word.
@@ -84,6 +92,7 @@ impl Cluster {
             bus: Arc::clone(&redis) as Arc<dyn Bus>,
             redis,
             instance: settings.instance.clone(),
+            behind: Mutex::default(),
         })))
     }
 
@@ -184,8 +193,27 @@ impl Cluster {
             Standing::Joined => self
                 .common()
                 .readiness()
-                .map_err(|reason| reason.to_string()),
+                .map_err(|reason| reason.to_string())
+                .and_then(|()| self.behind.lock().clone().map_or(Ok(()), Err)),
         }
+    }
+
+    /// This server has not got yet what the others have, and how far that goes, for people; `None`
+    /// once it has.
+    pub fn say_behind(&self, how_far: Option<String>) {
+        *self.behind.lock() = how_far;
+    }
+
+    /// Where other members reach this server itself. One that listens at all addresses says that
+    /// from which it speaks to Redis.
+    #[must_use]
+    pub fn peer_address(&self, settings: &Settings) -> String {
+        let mut address = settings.bind_addr;
+        if address.ip().is_unspecified() {
+            let own = settings.redis_url.as_ref().and_then(own_address);
+            address.set_ip(own.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        }
+        format!("{}://{address}", settings.scheme())
     }
 
     /// What is counted.
@@ -193,4 +221,13 @@ impl Cluster {
     pub fn figures(&self) -> &Arc<Figures> {
         self.bus.figures()
     }
+}
+
+/// The address of this machine that a Redis would see.
+fn own_address(redis: &Address) -> Option<IpAddr> {
+    let (host, port) = redis.first()?;
+    // Nothing is sent by this.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((host, port)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod browsers;
 mod change;
 pub mod cluster;
+pub mod copied;
 pub mod datadog;
 pub mod health;
 pub mod incidents;

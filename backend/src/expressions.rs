@@ -269,6 +269,15 @@ impl Evaluating {
 /// # Errors
 /// It is larger than the engine takes.
 pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
+    let text = selector_text(matchers)?;
+    Selector::parse_of_expression(&text).map_err(|error| error.to_string())
+}
+
+/// The same as text, which [`Selector::parse_of_expression`] reads.
+///
+/// # Errors
+/// A pattern is larger than the engine takes.
+pub fn selector_text(matchers: &[Matcher]) -> Result<String, String> {
     let mut text = String::from("{");
     let mut named = false;
     for matcher in matchers {
@@ -295,7 +304,7 @@ pub fn selector(matchers: &[Matcher]) -> Result<Selector, String> {
         }
     }
     text.push('}');
-    Selector::parse_of_expression(&text).map_err(|error| error.to_string())
+    Ok(text)
 }
 
 /// A series' labels, its name among them.

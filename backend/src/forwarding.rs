@@ -37,6 +37,20 @@ impl Onward for OfTenant {
         }
         tickets
     }
+
+    /// Whoever it came to sends it to receivers; to the archive one sends it of all.
+    fn take_shared(
+        &self,
+        tenant: &str,
+        batch: &Batch,
+        refused: &[u32],
+        now_ms: i64,
+    ) -> Vec<Ticket> {
+        let archive = self.archive.as_ref();
+        archive.map_or_else(Vec::new, |archive| {
+            archive.take(tenant, batch, refused, now_ms)
+        })
+    }
 }
 
 /// Whoever is named later gets what comes into the engine; nobody is yet. `describe` says what is

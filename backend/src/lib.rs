@@ -17,6 +17,9 @@
 //! | `schedule::tell_regularly` | nothing | the clock, each second | – |
 //! | `schedule::maintain` | nothing; blocks for the disk on a thread of its own, which gives way to others | the clock, every 5 s | a round that is late comes later, never beside another |
 //! | `log-writer` (threads) | the files of history and journal | a record | 64 MiB wait at most: refused (reject) |
+//! | `ingest-send` (thread), where there are several servers | what was taken in here and waits for the others | a frame, an answer of the bus | 32 MiB wait: the rest is sent from the history's log (coalesce) |
+//! | `ingest-again` (thread), likewise | what was missed | the bus is there again | one entry at a time, half of the time; 1 GiB of the log is held: then the oldest goes, and is counted |
+//! | `ingest-take` (thread), likewise | places in the log of each partition | an entry, the clock | 64 MiB wait: the rest is read from Redis again (coalesce) |
 //! | `live_query::flush::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
 //! | `live_expression::run` | nothing; evaluates on threads that may block, with a turn; what it read is kept for the next step where it can be (`followed`, 64 MiB in all) | the clock, at each step of what is watched | two at once; one that takes long is evaluated less often |
 //! | `server::statsd::run` | nothing | datagrams | 4 096 datagrams and 4 MiB wait: dropped and counted (reject) |
@@ -64,6 +67,7 @@ pub mod forwarding;
 pub mod http;
 pub mod incidents;
 pub mod ingest;
+pub mod ingest_log;
 pub mod live_expression;
 pub mod live_query;
 pub mod notifying;

@@ -7,8 +7,8 @@ use salvo::{
 
 use crate::{
     endpoint::{
-        alertmanager, alerts, browsers, cluster, datadog, health, incidents, influx, ingest_stats,
-        login, maintenance, metrics, otlp, own_metrics, processes,
+        alertmanager, alerts, browsers, cluster, copied, datadog, health, incidents, influx,
+        ingest_stats, login, maintenance, metrics, otlp, own_metrics, processes,
         prom::{
             admin, export, federate, labels, query, read, reload, rules as prom_rules, status,
             targets,
@@ -257,6 +257,7 @@ fn api() -> Api {
     api.at("events/alerts", |at| at.get(sse_alerts::open_alert_stream));
     api.at("metrics", |at| at.reads(own_metrics::get_own_metrics));
     api.at("healthz", |at| at.reads(health::get_health));
+    api.at("internal/history", |at| at.get(copied::get_history));
     api.at("readyz", |at| at.reads(health::get_readiness));
     api
 }

@@ -200,6 +200,17 @@ settings! {
         parse: parse::redis_prefix,
         accepts: "1 to 32 characters A-Z a-z 0-9 _ . -",
     }
+    /// What Redis holds of samples on their way to all servers, in bytes; one that was away for
+    /// longer copies the history of another.
+    ingest_buffer_bytes: usize {
+        env: "INGEST_BUFFER_BYTES",
+        flag: Some("ingest-buffer-bytes"),
+        key: "ingest_buffer_bytes",
+        default: "268435456",
+        form: ValueKind::Single,
+        parse: parse::whole::<1_048_576, 1_099_511_627_776>,
+        accepts: "a whole number of bytes from 1048576 to 1099511627776",
+    }
     /// How several servers share the work; replicated has every server keep everything.
     cluster_mode: ClusterMode {
         env: "CLUSTER_MODE",

@@ -2,15 +2,22 @@
 //! secrets' digests, counts and figures. All of it is asked of Redis and takes a round trip; none
 //! of it is known while a server is alone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
+use pulseboard_feed::Epoch;
 use redis::{Cmd, Value};
 
 use crate::{
     counts::{self, Bucket, Total, Waiting},
     error::BusError,
     hub::Hub,
+    key::FeedKey,
     members::{Member, Members, NotReady, View},
     route::Partition,
     scripts::Name,
@@ -73,6 +80,8 @@ pub enum Space {
     Session,
     /// Anything else that ends, such as links of an admin.
     Link,
+    /// Leave for a member to copy what another one keeps: used once.
+    Copy,
 }
 
 impl Space {
@@ -81,6 +90,7 @@ impl Space {
             Self::Ticket => "tkt",
             Self::Session => "ses",
             Self::Link => "lnk",
+            Self::Copy => "cpy",
         }
     }
 }
@@ -193,6 +203,40 @@ impl Cluster {
     /// Why not.
     pub fn readiness(&self) -> Result<(), NotReady> {
         self.members.readiness(&self.hub)
+    }
+
+    // Feeds.
+
+    /// Where feeds are, in their order: epoch and newest offset. `None` where whoever reads the
+    /// feed begins an epoch.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn tops(&self, keys: &[FeedKey]) -> Result<Vec<Option<(Epoch, u64)>>, BusError> {
+        let of = "tops";
+        let asked = keys.iter().map(|key| {
+            let partition = Partition::of(&key.tenant);
+            let mut command = Name::Tops.command(2);
+            command
+                .arg(self.hub.keys.generation(partition))
+                .arg(self.hub.keys.feed(key).meta);
+            self.hub.ask(partition, command)
+        });
+        let mut tops = Vec::with_capacity(keys.len());
+        for answer in join_all(asked).await {
+            let mut answer = value::list(answer?, of)?.into_iter();
+            let _lineage = value::next(&mut answer, of)?;
+            let epoch = value::text(value::next(&mut answer, of)?, of)?;
+            let offset = value::number(value::next(&mut answer, of)?, of)?;
+            tops.push(epoch.parse().ok().map(|epoch| (Epoch(epoch), offset)));
+        }
+        Ok(tops)
+    }
+
+    /// What Redis holds of each feed of [`Kind::Ingest`](crate::Kind::Ingest) at most, in bytes, as far as this server
+    /// appends to it; the oldest go.
+    pub fn bound_ingest(&self, bytes: u64) {
+        self.hub.ingest_bytes.store(bytes, Ordering::Relaxed);
     }
 
     // Ticks.

@@ -43,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) member: Arc<str>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) state: watch::Sender<State>,
+    /// See [`crate::Cluster::bound_ingest`]; 0 for no bound.
+    pub(crate) ingest_bytes: AtomicU64,
     /// Where partitions are to be looked for anew.
     pub(crate) moved: Notify,
     pub(crate) feeds: Mutex<Feeds>,
@@ -154,6 +156,7 @@ impl Hub {
             member,
             figures: Arc::default(),
             state: watch::Sender::new(State::Joining),
+            ingest_bytes: AtomicU64::new(0),
             moved: Notify::new(),
             feeds: Mutex::default(),
             outboxes: (0..PARTITIONS)

@@ -63,7 +63,8 @@ impl Kind {
             Self::Room => (256, 600),
             Self::Watch => (64, 120),
             Self::Token => (64, 3_600),
-            Self::Ingest => (1_024, 21_600),
+            // By bytes; see `Cluster::bound_ingest`.
+            Self::Ingest => (1_000_000, 21_600),
         };
         Kept {
             frames,

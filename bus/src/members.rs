@@ -39,6 +39,13 @@ pub struct Member {
     pub instance: String,
     /// Where it is reached, if it says so.
     pub address: String,
+    /// Where other members reach it itself, and nobody in its place; may be empty.
+    pub peer: String,
+    /// How far it was in the ingest log when Redis last lost that, as a digest; empty where that was
+    /// not so.
+    pub reached: String,
+    /// Whether it has samples that the ingest log of today never had.
+    pub more: bool,
     /// Its version.
     pub version: String,
     /// The oldest frames that it reads.

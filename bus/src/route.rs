@@ -4,10 +4,12 @@
 //! is changed by one script, and moving to Redis Cluster renames nothing. The tags' slots lie in
 //! the middle of 64 equal stretches of slots; numbers as tags would leave some servers without any.
 
+use std::sync::{Arc, LazyLock};
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::key::FeedKey;
+use crate::key::{FeedKey, Kind};
 
 /// Partitions, also on a single Redis.
 pub const PARTITIONS: usize = 64;
@@ -52,6 +54,22 @@ impl Partition {
     #[must_use]
     pub fn number(self) -> usize {
         usize::from(self.0)
+    }
+
+    /// The feed of this kind that each partition has one of, whoever's tenants are in it.
+    #[must_use]
+    pub fn feed(self, kind: Kind) -> FeedKey {
+        // A feed lies where its tenant does; so it is named as one that would lie here.
+        static NAMES: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
+            let name_of = |partition| {
+                let mut names = (0_u32..).map(|number| number.to_string());
+                names.find(|name| Partition::of(name) == partition)
+            };
+            let names = Partition::all().filter_map(name_of);
+            names.map(Arc::from).collect()
+        });
+        let name = NAMES.get(self.number()).cloned().unwrap_or_default();
+        FeedKey::new(kind, name, "all")
     }
 
     fn tag(self) -> u16 {
@@ -166,7 +184,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::key::Kind;
 
     #[test]
     fn slots_are_those_that_redis_says() {
@@ -199,6 +216,14 @@ mod tests {
             .collect();
         assert_eq!(places.len(), PARTITIONS);
         assert_eq!(Partition::new(64), None);
+    }
+
+    #[test]
+    fn each_partition_has_its_own_feed_of_all() {
+        for partition in Partition::all() {
+            let feed = partition.feed(Kind::Ingest);
+            assert_eq!(Partition::of(&feed.tenant), partition);
+        }
     }
 
     #[test]

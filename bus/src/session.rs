@@ -22,6 +22,7 @@ use crate::{
     error::{self, BusError, ConnectError},
     feeds::Entry as Watched,
     hub::{Hub, Line, Node},
+    key::Kind,
     outbox::{Job, Lane, Outcome, Sent},
     replica::{Ask, Page},
     route::Partition,
@@ -539,7 +540,11 @@ fn command_of(hub: &Hub, line: &Line, sent: &Sent) -> Cmd {
                 Some(once) => command.arg(*once),
                 None => command.arg(""),
             };
-            command.arg(&**frame);
+            let bytes = match key.kind {
+                Kind::Ingest => hub.ingest_bytes.load(Ordering::Relaxed),
+                _ => 0,
+            };
+            command.arg(&**frame).arg(bytes);
             command
         }
         (Lane::Counts(tenant), Job::Counts(batch)) => {

@@ -57,6 +57,19 @@ pub struct Address {
     pub password: Option<Secret>,
 }
 
+impl Address {
+    /// Host and port of the first server that is named.
+    #[must_use]
+    pub fn first(&self) -> Option<(&str, u16)> {
+        let first = match &self.servers {
+            Servers::Single(server) => Some(server),
+            Servers::Sentinel { sentinels, .. } => sentinels.first(),
+            Servers::Cluster(servers) => servers.first(),
+        };
+        first.map(|server| (server.host.as_str(), server.port))
+    }
+}
+
 /// What is wrong with an address. It says nothing of what may be a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AddressError {

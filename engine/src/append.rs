@@ -27,6 +27,7 @@ use crate::{
     engine::{Engine, fingerprint},
     late::LATE_SAMPLE_BYTES,
     onward::Onward,
+    share::{Share, Taken},
     slot::SlotRef,
     table::{Entry, SHARDS, Shard, shard_of},
     tenant::{TENANTS_MAX, Tenant},
@@ -69,8 +70,12 @@ pub struct Appended {
     pub refused_total: u64,
     /// Whether the samples are safe.
     pub persistence: Persistence,
-    /// When they are safe with whom they are sent on to, too; see [`crate::Onward`].
+    /// When they are safe with whom they are sent on to, too; see [`crate::Onward`] and
+    /// [`crate::Share`].
     pub onward: Vec<Ticket>,
+    /// Whether what this leaves depends on the order of batches; see
+    /// [`Taken::is_ordered`](crate::Taken::is_ordered).
+    pub is_ordered: bool,
 }
 
 /// How safe the samples of a batch are.
@@ -132,6 +137,25 @@ impl Engine {
         BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, by, buffers))
     }
 
+    /// As [`Engine::append`] for what another server has taken in, and what this one has taken in
+    /// and is to have in the order of all: it is taken whatever its times, a little past the bound
+    /// of series, and goes no further. `again`: it was counted when it came.
+    pub fn append_shared(
+        &self,
+        tenant: &Arc<Tenant>,
+        batch: &Batch,
+        now_ms: i64,
+        again: bool,
+    ) -> Appended {
+        let by = By {
+            telling_from: 0,
+            is_shared: true,
+            is_again: again,
+            ..By::default()
+        };
+        BUFFERS.with_borrow_mut(|buffers| self.append_with(tenant, batch, now_ms, by, buffers))
+    }
+
     fn append_with(
         &self,
         tenant: &Arc<Tenant>,
@@ -141,6 +165,8 @@ impl Engine {
         buffers: &mut Buffers,
     ) -> Appended {
         let history = self.history.as_ref();
+        let share = self.share.get().filter(|_| !by.is_own && !by.is_shared);
+        let began = share.map_or(0, |share| share.begin(&tenant.name));
         let mut taking = Taking {
             engine: self,
             tenant,
@@ -179,14 +205,32 @@ impl Engine {
             from = to;
             taking.take_shard(number, rows, &mut buffers.record, &mut buffers.scratch);
         }
+        if let Some(share) = share
+            && taking.accepted > 0
+        {
+            // Before the log: what stands there and is to be shared is known to be so.
+            taking.onward.extend(share.take(&Taken {
+                tenant: &tenant.name,
+                batch,
+                refused: &taking.refusals.rows,
+                now_ms,
+                began,
+                is_ordered: taking.is_ordered(),
+            }));
+        }
         if !buffers.record.is_empty() {
             taking.hand_on(&mut buffers.record);
         }
         if buffers.order.capacity() > ORDER_KEPT_MAX {
             buffers.order = Vec::new();
         }
-        if let Some(onward) = self.onward.get() {
-            taking.onward = onward.take(&tenant.name, batch, &taking.refusals.rows, now_ms);
+        if let Some(onward) = self.onward.get().filter(|_| !by.is_again) {
+            let refused = &taking.refusals.rows;
+            let tickets = match by.is_shared {
+                false => onward.take(&tenant.name, batch, refused, now_ms),
+                true => onward.take_shared(&tenant.name, batch, refused, now_ms),
+            };
+            taking.onward.extend(tickets);
         }
         let persistence = taking.persistence();
         taking.end(persistence)
@@ -195,6 +239,12 @@ impl Engine {
     /// Everything that comes in from now on is sent on by this, too. The first one stays.
     pub fn send_on(&self, onward: Arc<dyn Onward>) {
         drop(self.onward.set(onward));
+    }
+
+    /// Everything that comes in from now on, but for what the server itself measures, is shared
+    /// with other servers by this. The first one stays.
+    pub fn share_with(&self, share: Arc<dyn Share>) {
+        drop(self.share.set(share));
     }
 
     /// Time of the oldest sample of a tenant that is taken now, Unix milliseconds.
@@ -247,6 +297,10 @@ struct By {
     is_own: bool,
     /// See [`Engine::append_scraped`].
     telling_from: usize,
+    /// See [`Engine::append_shared`].
+    is_shared: bool,
+    /// It is counted already.
+    is_again: bool,
 }
 
 impl Default for By {
@@ -254,6 +308,8 @@ impl Default for By {
         Self {
             is_own: false,
             telling_from: usize::MAX,
+            is_shared: false,
+            is_again: false,
         }
     }
 }
@@ -418,8 +474,10 @@ impl Taking<'_> {
 
     /// Counts, and says what became of the batch.
     fn end(self, persistence: Persistence) -> Appended {
-        self.tenant
-            .count(self.accepted, self.replaced, &self.refusals.by_code);
+        if !self.by.is_again {
+            self.tenant
+                .count(self.accepted, self.replaced, &self.refusals.by_code);
+        }
         if self.late > 0 {
             self.tenant.note_late(self.now_ms);
             self.engine
@@ -427,6 +485,7 @@ impl Taking<'_> {
                 .fetch_add(self.late, Ordering::Relaxed);
         }
         Appended {
+            is_ordered: self.is_ordered(),
             accepted: self.accepted,
             refused_total: self.refusals.by_code.iter().sum(),
             refused_by_code: self.refusals.by_code,
@@ -435,6 +494,11 @@ impl Taking<'_> {
             persistence,
             onward: self.onward,
         }
+    }
+
+    /// See [`Appended::is_ordered`].
+    fn is_ordered(&self) -> bool {
+        self.replaced > 0 || self.late > 0
     }
 
     /// Has what these rows are about to need fetched from memory all at once, where one after the
@@ -455,6 +519,10 @@ impl Taking<'_> {
     fn check_time(&mut self, row: &Row) -> Result<i64, Reason> {
         if row.at_ms == Row::NOW {
             return Ok(self.now_ms);
+        }
+        if self.by.is_shared {
+            // Whoever took it has looked, when it was as old as it was meant to be.
+            return Ok(row.at_ms);
         }
         if row.at_ms < self.window_from_ms {
             let oldest_ms = *self

@@ -18,6 +18,7 @@ use crate::{
     maintenance::state::Maintenance,
     onward::Onward,
     query::cache::QueryCache,
+    share::Share,
     slot::SlotRef,
     table::{Entry, SHARDS, Table},
     tap::{SeriesName, TapSlot},
@@ -66,6 +67,8 @@ pub struct Engine {
     pub(crate) history: Option<Arc<History>>,
     /// See [`Engine::send_on`].
     pub(crate) onward: OnceLock<Arc<dyn Onward>>,
+    /// See [`Engine::share_with`].
+    pub(crate) share: OnceLock<Arc<dyn Share>>,
     pub(crate) tenants: Tenants,
     pub(crate) next_id: AtomicU32,
     /// Grows when the log has refused a definition; see [`Engine::generation`].
@@ -119,6 +122,7 @@ impl Engine {
             table: Table::default(),
             history,
             onward: OnceLock::new(),
+            share: OnceLock::new(),
             tenants: Tenants::default(),
             next_id: AtomicU32::new(1),
             refusals: AtomicU32::default(),

@@ -18,7 +18,7 @@
 //! | `slot` | a place in the table that may be kept |
 //! | `table` | the series of all tenants, in shards |
 //! | `maintenance` | maintenance: eviction, sealing into the history, time to live, memory |
-//! | `onward` | who sends on what comes in |
+//! | `onward`, `share` | who sends on what comes in, who has other servers take it in, too |
 //! | [`query`] | lists of series, ranges of time, live windows |
 //! | `late` | samples of a series that are older than its window, until the history has them |
 //! | [`delete`] | series, or stretches of them, that go by order |
@@ -48,6 +48,7 @@ pub mod read;
 mod recover;
 mod reserve;
 pub mod selector;
+mod share;
 mod slot;
 mod table;
 pub mod tap;
@@ -63,5 +64,6 @@ pub use find::Found;
 pub use maintenance::MaintenanceReport;
 pub use onward::Onward;
 pub use selector::{NamedSeries, Selector, SelectorError};
+pub use share::{Share, Taken};
 pub use tap::{Catalog, Changes, Gain, SeriesName, SeriesTap};
 pub use tenant::{DEFAULT_TENANT, Tenant, TenantCounts};

@@ -1,7 +1,10 @@
 //! [`History`]: the log in front, the blocks behind, and what both say about themselves. The
 //! verbs are in `recover`, `write`, `seal`, `maintain`, `rollup`, `retain` and `read`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use parking_lot::Mutex;
 
@@ -23,6 +26,8 @@ use crate::{
 pub struct History {
     pub(crate) options: HistoryOptions,
     pub(crate) log: Log,
+    /// See [`History::hold_wal`].
+    pub(crate) held_from: AtomicU32,
     pub(crate) store: Store,
     /// Who holds it may change the blocks' file. Held over disk work.
     pub(crate) writing: Mutex<Workshop>,

@@ -53,7 +53,7 @@ pub use handle::Log;
 pub use health::{Health, LogStats};
 pub use record::MAX_PAYLOAD_BYTES;
 pub use replay::{ReplayReport, Skipped, TornTail, read_segment};
-pub use ticket::Ticket;
+pub use ticket::{Promise, Ticket};
 
 /// What an acknowledgement promises. A server that promises nothing (`memory`) opens no log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use crate::{
     store::{OpenError, Store},
     tables::SERIES,
     tombstone::{self, Tombstone},
-    write::{RECORD_DEFINITION, RECORD_SAMPLES, RECORD_TOMBSTONES},
+    write::{RECORD_DEFINITION, RECORD_NOTE, RECORD_SAMPLES, RECORD_TOMBSTONES},
 };
 
 /// Takes what a restart brings back.
@@ -167,6 +167,8 @@ impl History {
                 }
                 None => report.log_unreadable += 1,
             },
+            // Whoever wrote them reads them; see `History::read_notes`.
+            RECORD_NOTE => {}
             _ => report.log_unreadable += 1,
         };
         let (log, replayed) = Log::open(&dir.join("wal"), options.log.clone(), replay)?;
@@ -181,6 +183,7 @@ impl History {
         let history = Self {
             options,
             log,
+            held_from: AtomicU32::new(u32::MAX),
             store,
             writing: Mutex::default(),
             state: Mutex::new(state),

@@ -1,11 +1,13 @@
 //! Writing: samples and definitions into the log, and giving up log that sealing has made
 //! unnecessary.
 
+use std::sync::atomic::Ordering;
+
 use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
     Definition, History, HistoryError, RAW_BLOCK_MS, SampleRecord, SeriesId,
-    log::{LogError, SegmentInfo, Ticket},
+    log::{self, LogError, SegmentInfo, Ticket},
     state::{DAY_MS, block_of},
     tables::{SEEN, SERIES},
 };
@@ -13,6 +15,7 @@ use crate::{
 pub(crate) const RECORD_SAMPLES: u8 = 1;
 pub(crate) const RECORD_DEFINITION: u8 = 2;
 pub(crate) const RECORD_TOMBSTONES: u8 = 3;
+pub(crate) const RECORD_NOTE: u8 = 4;
 
 impl History {
     /// Appends a record of samples to the log. Does not wait for the disk; the ticket does.
@@ -36,6 +39,40 @@ impl History {
         self.owners.learn(definition);
         unsaved.push(definition.clone());
         Ok(ticket)
+    }
+
+    /// Appends a note: bytes of the caller's, which lie in the log between samples, in the order of
+    /// their appending, and go with their segment; see [`History::hold_wal`].
+    ///
+    /// # Errors
+    /// See [`crate::log::Log::append`]. Nothing was taken then.
+    pub fn append_note(&self, note: &[u8]) -> Result<Ticket, LogError> {
+        self.log.append(RECORD_NOTE, note)
+    }
+
+    /// The log's segments from this one on stay, also when all in them is sealed, until another one
+    /// is named; `u32::MAX` holds none.
+    pub fn hold_wal(&self, from: u32) {
+        self.held_from.store(from, Ordering::Release);
+    }
+
+    /// The log's segments on disk, ascending. No system call.
+    #[must_use]
+    pub fn wal_segments(&self) -> Vec<SegmentInfo> {
+        self.log.segments()
+    }
+
+    /// Hands `sink` the notes of one segment of the log, in order, also of the one that is written,
+    /// as far as it is there. Blocks.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_notes(&self, segment: u32, mut sink: impl FnMut(&[u8])) -> Result<(), LogError> {
+        log::read_segment(self.log.dir(), segment, |record_type, payload| {
+            if record_type == RECORD_NOTE {
+                sink(payload);
+            }
+        })
     }
 
     /// Time of the oldest sample of a tenant that is taken: as old as retention keeps raw samples,
@@ -101,7 +138,9 @@ impl History {
     /// [`HistoryError::Log`] if a file cannot be removed.
     pub fn release_wal(&self, through: u32) -> Result<Vec<SegmentInfo>, HistoryError> {
         self.save_definitions()?;
-        Ok(self.log.remove_before(through.saturating_add(1))?)
+        let held_from = self.held_from.load(Ordering::Acquire);
+        let end = through.saturating_add(1).min(held_from);
+        Ok(self.log.remove_before(end)?)
     }
 
     /// Saves definitions that only the log has. Sealing does it too.

@@ -41,6 +41,7 @@ const SERVER: &[&[&str]] = &[
         "alerts",
         "rules",
         "ingest",
+        "ingest_log",
         "access",
         "shares",
         "questions",

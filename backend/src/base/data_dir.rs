@@ -110,6 +110,8 @@ const OURS: &[&str] = &[
 /// What a copy of the folder has: all that a server is known by. What waits to be sent on is not
 /// among it, since it would be sent twice; notifications likewise.
 pub const COPIED: &[&str] = &[
+    // Before the history: it must never say more than that has.
+    INGEST_LOG,
     HISTORY,
     JOURNAL,
     "tokens.json",
@@ -128,6 +130,8 @@ pub const OUTBOX: &str = "outbox";
 pub const HISTORY: &str = "history";
 /// The folder of what the server itself remembers.
 pub const JOURNAL: &str = "journal";
+/// How far samples of several servers were taken in.
+pub const INGEST_LOG: &str = "ingest_log.json";
 /// The folder of copies.
 pub const SNAPSHOTS: &str = "snapshots";
 /// The folder of documents.

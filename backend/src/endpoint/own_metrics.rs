@@ -93,6 +93,7 @@ impl Collector for Figures {
         self.write_tenants(&mut families)?;
         self.write_storage(&mut families)?;
         self.write_cluster(&mut families)?;
+        self.write_ingest_log(&mut families)?;
         self.write_sent_on(&mut families)?;
         self.write_archived(&mut families)?;
         self.write_alertmanagers(&mut families)?;
@@ -189,6 +190,61 @@ impl Figures {
             "Bytes that all compiled patterns take.",
             pulseboard_engine::pattern::pattern_bytes(),
         )
+    }
+
+    /// Samples that all servers have.
+    fn write_ingest_log(&self, families: &mut Families) -> fmt::Result {
+        let Some(log) = &self.app.ingest_log else {
+            return Ok(());
+        };
+        families.gauge(
+            "pulseboard_ingest_log_backlog",
+            "Frames of samples that the other servers have not got, since they could not be reached.",
+            log.backlog() as f64,
+        )?;
+        let figures = log.figures();
+        let mut counts = [
+            (
+                "sent",
+                "Entries that were sent to all servers.",
+                &figures.sent,
+            ),
+            ("sent_bytes", "Their bytes.", &figures.sent_bytes),
+            (
+                "resent",
+                "Frames that were sent again, since they may not have arrived.",
+                &figures.resent,
+            ),
+            (
+                "applied",
+                "Entries of all servers that were taken in.",
+                &figures.applied,
+            ),
+            (
+                "refused",
+                "Samples of other servers that were refused here, for want of room.",
+                &figures.refused,
+            ),
+            (
+                "unreadable",
+                "Entries of other servers that could not be read.",
+                &figures.unreadable,
+            ),
+            (
+                "lost_bytes",
+                "Bytes that could not be kept until the other servers were there again.",
+                &figures.lost_bytes,
+            ),
+            (
+                "gaps",
+                "How often more was missed than Redis holds.",
+                &figures.gaps,
+            ),
+        ]
+        .into_iter();
+        counts.try_for_each(|(name, help, count)| {
+            families.counter(&format!("pulseboard_ingest_log_{name}"), help, count.get())
+        })
     }
 
     /// The other servers, where there may be some.

@@ -84,6 +84,7 @@ pub const ROUTES: &[Route] = &[
     answer("api/ingest"),
     answer("api/processes"),
     answer("api/cluster"),
+    answer("internal/history"),
     answer("api/v1/write"),
     answer("api/v1/import"),
     answer("api/v1/export"),

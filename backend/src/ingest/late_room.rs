@@ -38,14 +38,14 @@ impl LateRoom {
     }
 
     /// Has maintenance come soon where there is much.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         if self.engine.late_bytes() >= WANTED_FROM_BYTES {
             self.wanted.notify_one();
         }
     }
 
     /// Waits until there is room for what a tenant may bring; whether there is.
-    pub(super) async fn wait(&self, tenant: &Tenant, now_ms: i64) -> bool {
+    pub(crate) async fn wait(&self, tenant: &Tenant, now_ms: i64) -> bool {
         let is_full = || self.engine.late_bytes() >= LATE_BYTES_MAX;
         if !is_full() || !tenant.brings_late(now_ms) {
             return true;

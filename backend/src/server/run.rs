@@ -12,10 +12,11 @@ use crate::server::hangup;
 use crate::{
     app::App,
     base::clock::Clock,
+    ingest_log::copy,
     live_query, router,
     schedule::{self, Ticker},
     server::{accept, drain, farewell, graphite, grpc, statsd},
-    settings::{Settings, SourceKind},
+    settings::{DataDir, Settings, SourceKind},
 };
 use salvo::Service;
 
@@ -77,12 +78,44 @@ impl std::fmt::Debug for Sources {
 pub async fn run(
     listener: TcpListener,
     settings: Settings,
-    link: Option<&str>,
+    mut link: Option<&str>,
     clock: Clock,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let sources = Sources::of(&settings);
-    run_with(listener, settings, link, clock, sources, stop).await
+    let listener = listener.into_std()?;
+    loop {
+        if let DataDir::Path(folder) = &settings.data_dir {
+            // What a run that was killed has begun.
+            copy::finish(folder)?;
+        }
+        let sources = Sources::of(&settings);
+        let listening = TcpListener::from_std(listener.try_clone()?)?;
+        let (clock, stop) = (clock.clone(), stop.clone());
+        match run_once(listening, settings.clone(), link, clock, sources, stop).await? {
+            Ended::Stopped => return Ok(()),
+            Ended::Again { is_adopted } => {
+                let adopted = match &settings.data_dir {
+                    DataDir::Path(folder) if is_adopted => copy::adopt(folder)?,
+                    _ => false,
+                };
+                tracing::info!(adopted, "beginning anew with the history of another server");
+            }
+        }
+        // The link was for the first run alone.
+        link = None;
+    }
+}
+
+/// Why a run has ended.
+enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Another server's history lies ready, and may take the place of this one's: all that this one
+    /// had taken in is with the others.
+    Again {
+        /// Whether it may.
+        is_adopted: bool,
+    },
 }
 
 /// [`run`] over sources of the caller's; tests bring one that says what they need.
@@ -97,6 +130,19 @@ pub async fn run_with(
     sources: Sources,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    run_once(listener, settings, link, clock, sources, stop)
+        .await
+        .map(drop)
+}
+
+async fn run_once(
+    listener: TcpListener,
+    settings: Settings,
+    link: Option<&str>,
+    clock: Clock,
+    sources: Sources,
+    stop: CancellationToken,
+) -> io::Result<Ended> {
     let app = App::new(settings, link, clock)?;
     let bus_ended = CancellationToken::new();
     if let Some(cluster) = &app.cluster {
@@ -115,6 +161,9 @@ pub async fn run_with(
         app.tasks.spawn(keeping);
     }
     let _bus_ends = bus_ended.drop_guard();
+    if let Some(log) = &app.ingest_log {
+        log.start(&app.tasks, &app.stopping)?;
+    }
     // Before anything comes in: the file says to whom that is sent on.
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())
@@ -223,10 +272,14 @@ pub async fn run_with(
         .tasks
         .spawn(accept::accept(Arc::clone(&app), listener, service));
 
-    stop.cancelled().await;
+    let is_again = tokio::select! {
+        () = stop.cancelled() => false,
+        () = app.again.cancelled() => true,
+    };
     let ends_ms = app.clock.steady_ms() + STOP_WITHIN_MS;
     let left = |most| within(most, ends_ms - app.clock.steady_ms());
-    if app.is_one_of_several() {
+    // Who has nothing to show yet has nobody to send away.
+    if app.is_one_of_several() && !is_again {
         drain::drain(&app, app.settings.drain).await;
     }
     tracing::info!(
@@ -261,6 +314,9 @@ pub async fn run_with(
             );
         }
     }
+    if let Some(log) = &app.ingest_log {
+        log.flush().await;
+    }
     if let Some(cluster) = &app.cluster {
         cluster.leave().await;
     }
@@ -268,11 +324,13 @@ pub async fn run_with(
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {
+        let is_adopted = last.ingest_log.as_ref().is_some_and(|log| log.close());
         last.scraping.forwarding().close();
         if let Some(archive) = &last.archive {
             archive.close();
         }
-        last.storage.close(&last.tracked, || last.journal_state())
+        last.storage.close(&last.tracked, || last.journal_state());
+        is_adopted
     })
     .await;
     if closed.is_err() {
@@ -280,7 +338,12 @@ pub async fn run_with(
     }
     probes.shutdown().await;
     tracing::info!("stopped");
-    Ok(())
+    Ok(match is_again {
+        false => Ended::Stopped,
+        true => Ended::Again {
+            is_adopted: closed.unwrap_or(false),
+        },
+    })
 }
 
 /// As long as `most` where there is still that much time, with some left for what comes after.

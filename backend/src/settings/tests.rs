@@ -447,7 +447,11 @@ fn a_file_of_tokens_that_others_may_read_is_noticed() {
 fn where_redis_is_is_read_and_its_password_is_never_said() {
     let settings = run(
         &["--redis", "redis://:hunter2@cache:7000"],
-        &[("DRAIN_SEC", "0"), ("REDIS_PREFIX", "a.b-c")],
+        &[
+            ("DRAIN_SEC", "0"),
+            ("REDIS_PREFIX", "a.b-c"),
+            ("INGEST_BUFFER_BYTES", "1048576"),
+        ],
         None,
     );
     assert!(settings.redis_url.is_some());
@@ -470,6 +474,7 @@ fn where_redis_is_is_read_and_its_password_is_never_said() {
         ),
         ("DRAIN_SEC", "9", "from 0 to 8"),
         ("REDIS_PREFIX", "a:b", "1 to 32 characters"),
+        ("INGEST_BUFFER_BYTES", "1000", "a whole number of bytes"),
     ] {
         let message = refusal(&[], &[(env, value)], None);
         assert!(message.contains(said), "{message}");

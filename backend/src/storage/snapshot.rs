@@ -9,7 +9,7 @@ use std::{
 use pulseboard_shared::Timestamp;
 
 use super::Storage;
-use crate::base::data_dir::{COPIED, HISTORY, JOURNAL, SNAPSHOTS};
+use crate::base::data_dir::{COPIED, HISTORY, INGEST_LOG, JOURNAL, SNAPSHOTS};
 
 /// Copies that lie there at once. They are for whoever asked for them to take away.
 const SNAPSHOTS_MAX: usize = 10;
@@ -83,6 +83,7 @@ impl Storage {
         let (Some(history), Some(journal)) = (self.engine.history(), &self.journal) else {
             return Err(SnapshotError::Memory);
         };
+        copy_documents(&folder.join(INGEST_LOG), &begun.join(INGEST_LOG))?;
         // An item is counted in the journal before its series; so the other way round none is
         // counted here that is not counted there.
         history
@@ -93,7 +94,7 @@ impl Storage {
             .map_err(|error| SnapshotError::Failed(error.to_string()))?;
         for name in COPIED
             .iter()
-            .filter(|name| ![HISTORY, JOURNAL].contains(name))
+            .filter(|name| ![INGEST_LOG, HISTORY, JOURNAL].contains(name))
         {
             copy_documents(&folder.join(name), &begun.join(name))?;
         }

@@ -53,6 +53,7 @@ const NO_TENANTS: &[&str] = &[
     "datadog/api/v1/validate",
     "datadog/intake",
     "metrics",
+    "internal/history",
 ];
 
 /// What is the server's as a whole, and so nobody's who is bound to a tenant.

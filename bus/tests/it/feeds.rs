@@ -1,7 +1,7 @@
 //! Feeds: the same on every server.
 
 use bytes::Bytes;
-use pulseboard_bus::{Bus as _, FeedKey, Kind, Placed, Refused};
+use pulseboard_bus::{Bus as _, FeedKey, Kind, Partition, Placed, Refused};
 
 use crate::support::{Recorder, RedisServer, Running, eventually, has, room, texts};
 
@@ -159,4 +159,32 @@ async fn who_comes_late_is_told_nothing_as_new_however_much_there_is() {
         eventually("all are there", || at_late.frames() == texts("a", 0..count)).await;
         assert_eq!((at_late.told().news, at_late.told().resets.len()), (0, 1));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ingest_log_holds_so_many_bytes_and_who_comes_later_is_told_what_is_gone() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let server = Running::connected(&redis.url(), "a").await;
+    let common = server.bus.common();
+    common.bound_ingest(10_000);
+    let key = Partition::of("a tenant").feed(Kind::Ingest);
+    let text = "x".repeat(900);
+    for number in 0..50 {
+        server.publish(&key, &format!("{number} {text}"));
+    }
+    eventually("all are sent", || server.bus.is_flushed()).await;
+    let tops = common.tops(std::slice::from_ref(&key)).await.expect("tops");
+    let (epoch, top) = tops[0].expect("it has begun");
+    assert_eq!(top, 50);
+    let sink = Recorder::new();
+    let _subscription = server
+        .bus
+        .subscribe_after(key, Some((epoch, 10)), sink.clone());
+    eventually("it is told", || sink.frames().len() >= 5).await;
+    let frames = sink.frames();
+    assert!((5..=10).contains(&frames.len()), "{}", frames.len());
+    assert!(frames.last().is_some_and(|last| last.starts_with("49 ")));
 }

@@ -42,7 +42,37 @@ pub struct Ticket {
     pub(super) segment_floor: u32,
 }
 
+/// Completes a [`Ticket`] that is no record of a log: for who makes something safe in another way,
+/// and whose callers wait as for a log. Dropped, it completes as [`LogError::Closed`].
+#[derive(Debug)]
+pub struct Promise(Arc<Batch>);
+
+impl Promise {
+    /// Says what became of it.
+    pub fn complete(self, outcome: Result<(), LogError>) {
+        self.0.complete(outcome);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.0.complete(Err(LogError::Closed));
+    }
+}
+
 impl Ticket {
+    /// One that is completed by the promise.
+    #[must_use]
+    pub fn promised() -> (Promise, Self) {
+        let batch = Arc::<Batch>::default();
+        let ticket = Self {
+            batch: Arc::clone(&batch),
+            sequence: 0,
+            segment_floor: 0,
+        };
+        (Promise(batch), ticket)
+    }
+
     /// Waits until the record is durable.
     ///
     /// Cancel safe: can be dropped and called again.

@@ -6,7 +6,7 @@ use super::{
     row::{Building, Row},
 };
 use crate::{
-    key::{check_label_name, check_name, check_plain_name, hash_key, take_u8, take_u16},
+    key::{KeyRef, check_label_name, check_name, check_plain_name, hash_key, take_u8, take_u16},
     kind::Kind,
     limits::{DESCRIPTIONS_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, UNIT_BYTES_MAX},
     reason::Reason,
@@ -366,6 +366,32 @@ impl Batch {
                 ..newest
             });
         }
+        Ok(())
+    }
+
+    /// A further row of a series whose key is written already; what [`Batch::describe`] said before
+    /// holds for it, too.
+    ///
+    /// # Errors
+    /// The batch is full.
+    pub fn push_key(&mut self, key: KeyRef<'_>, at_ms: i64, value: f64) -> Result<(), Reason> {
+        self.abandon();
+        self.check_room()?;
+        let bytes = key.as_bytes();
+        let newest = self.rows.last().copied();
+        if let Some(newest) = newest.filter(|newest| self.key(newest) == key) {
+            self.rows.push(Row {
+                at_ms,
+                value,
+                described: self.building.described,
+                ..newest
+            });
+            return Ok(());
+        }
+        let start = self.keys.len();
+        self.keys.extend_from_slice(bytes);
+        self.building.name_length = u16::try_from(key.name().len()).unwrap_or(u16::MAX);
+        self.push_row(start, 0, Some(at_ms), value);
         Ok(())
     }
 

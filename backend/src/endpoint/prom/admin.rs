@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     base::error::AppError,
-    expressions::selector,
+    expressions::{selector, selector_text},
     http::{self, caller},
+    ingest_log::DeleteFailed,
     questions::{Finished, Working},
     settings::DataDir,
     storage::snapshot::SnapshotError,
@@ -36,6 +37,16 @@ impl From<DeleteError> for ApiError {
     }
 }
 
+impl From<DeleteFailed> for ApiError {
+    fn from(error: DeleteFailed) -> Self {
+        let status = match error {
+            DeleteFailed::Away => StatusCode::SERVICE_UNAVAILABLE,
+            DeleteFailed::Here(_) => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Self::App(AppError::new(status, error.to_string()))
+    }
+}
+
 /// Deletes series, or a stretch of them.
 #[handler]
 pub async fn delete_series(request: &mut Request, depot: &mut Depot, response: &mut Response) {
@@ -48,12 +59,27 @@ pub async fn delete_series(request: &mut Request, depot: &mut Depot, response: &
         let (start_ms, end_ms) = asking.params.span()?;
         let stretch = (start_ms.unwrap_or(0), end_ms.unwrap_or(i64::MAX));
         let now_ms = asking.app.clock.now_ms();
-        let mut series = 0;
-        for one in &selectors {
-            let selector = selector(&one.matchers).map_err(ApiError::BadData)?;
-            let engine = &asking.app.storage.engine;
-            series += engine.delete(&asking.tenant, &selector, stretch, now_ms, &working.cost)?;
-        }
+        let series = match &asking.app.ingest_log {
+            Some(log) => {
+                let texts = selectors.iter().map(|one| {
+                    // What is too large is found out before anybody is told.
+                    selector(&one.matchers).and_then(|_| selector_text(&one.matchers))
+                });
+                let texts: Result<Vec<String>, String> = texts.collect();
+                let texts = texts.map_err(ApiError::BadData)?;
+                log.delete(&asking.tenant.name, texts, stretch, now_ms)?
+            }
+            None => {
+                let mut series = 0;
+                for one in &selectors {
+                    let selector = selector(&one.matchers).map_err(ApiError::BadData)?;
+                    let engine = &asking.app.storage.engine;
+                    let cost = &working.cost;
+                    series += engine.delete(&asking.tenant, &selector, stretch, now_ms, cost)?;
+                }
+                series
+            }
+        };
         tracing::info!(
             tenant = %asking.tenant.name,
             series,

@@ -1,0 +1,352 @@
+//! The history of one server on its way to another: files of a folder, one after the other.
+//!
+//! ```text
+//! copy = { length of the name u16 LE, not 0 │ name │ bytes u64 LE │ the bytes }* │ 0 u16
+//! ```
+//!
+//! It is made where it is asked for ([`send`]), unpacked beside the history of who asked
+//! ([`Unpacking`]), and takes that one's place between two runs ([`adopt`]): nothing has the files
+//! open then. What was there before is kept until another one takes its place.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use super::places::Places;
+use crate::base::data_dir::{HISTORY, INGEST_LOG};
+
+/// In the data folder: what is unpacked.
+const JOINING: &str = "joining";
+/// In that: what is not whole yet, what is, and what is taking its place.
+const PART: &str = "part";
+const WHOLE: &str = "whole";
+const ADOPTING: &str = "adopting";
+/// In the data folder: the history that was there before.
+const REPLACED: &str = "history.replaced";
+
+const BLOCKS: &str = "history/blocks.redb";
+const SEGMENTS: &str = "history/wal/";
+
+/// Bytes of a file that are read at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Hands a copy that lies in `folder` to `sink`, piece by piece, as long as that takes them.
+/// Blocks.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn send(folder: &Path, mut sink: impl FnMut(Vec<u8>) -> bool) -> io::Result<()> {
+    let mut names = Vec::new();
+    if folder.join(INGEST_LOG).is_file() {
+        names.push(INGEST_LOG.to_owned());
+    }
+    names.push(BLOCKS.to_owned());
+    for entry in fs::read_dir(folder.join(SEGMENTS))? {
+        let name = entry?.file_name();
+        names.extend(name.to_str().map(|name| format!("{SEGMENTS}{name}")));
+    }
+    for name in names {
+        let mut file = File::open(folder.join(&name))?;
+        let bytes = file.metadata()?.len();
+        let mut head = Vec::new();
+        let length = u16::try_from(name.len()).map_err(io::Error::other)?;
+        head.extend_from_slice(&length.to_le_bytes());
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(&bytes.to_le_bytes());
+        if !sink(head) {
+            return Ok(());
+        }
+        let mut left = bytes;
+        while left > 0 {
+            let most = left.min(PIECE_BYTES as u64);
+            let mut piece = vec![0; usize::try_from(most).map_err(io::Error::other)?];
+            file.read_exact(&mut piece)?;
+            if !sink(piece) {
+                return Ok(());
+            }
+            left -= most;
+        }
+    }
+    sink(vec![0, 0]);
+    Ok(())
+}
+
+/// Unpacks a copy as it comes.
+#[derive(Debug)]
+pub(super) struct Unpacking {
+    joining: PathBuf,
+    head: Vec<u8>,
+    file: Option<(File, u64)>,
+    is_whole: bool,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Unpacking {
+    /// Into a data folder; of so many bytes at most.
+    ///
+    /// # Errors
+    /// It cannot be written to.
+    pub(super) fn begin(folder: &Path, bytes_max: u64) -> io::Result<Self> {
+        let joining = folder.join(JOINING);
+        remove(&joining)?;
+        fs::create_dir_all(joining.join(PART).join(SEGMENTS))?;
+        Ok(Self {
+            joining,
+            head: Vec::new(),
+            file: None,
+            is_whole: false,
+            bytes: 0,
+            bytes_max,
+        })
+    }
+
+    /// What has come so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes the next piece. Blocks.
+    ///
+    /// # Errors
+    /// It is none of a copy, or cannot be written.
+    pub(super) fn take(&mut self, mut piece: &[u8]) -> io::Result<()> {
+        self.bytes += piece.len() as u64;
+        if self.bytes > self.bytes_max {
+            return Err(wrong("it is larger than HISTORY_MAX_BYTES allows"));
+        }
+        while let Some((&first, rest)) = piece.split_first() {
+            if let Some((file, left)) = &mut self.file {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                let (now, later) = piece.split_at(most.min(piece.len()));
+                file.write_all(now)?;
+                *left -= now.len() as u64;
+                if *left == 0 {
+                    file.sync_all()?;
+                    self.file = None;
+                }
+                piece = later;
+                continue;
+            }
+            if self.is_whole {
+                return Err(wrong("something follows its end"));
+            }
+            self.head.push(first);
+            piece = rest;
+            self.look_at_head()?;
+        }
+        Ok(())
+    }
+
+    fn look_at_head(&mut self) -> io::Result<()> {
+        let Some((length, rest)) = self.head.split_first_chunk::<2>() else {
+            return Ok(());
+        };
+        let length = usize::from(u16::from_le_bytes(*length));
+        if length == 0 {
+            self.is_whole = true;
+            return Ok(());
+        }
+        let Some((name, bytes)) = rest.split_at_checked(length) else {
+            return Ok(());
+        };
+        let Some((bytes, _)) = bytes.split_first_chunk::<8>() else {
+            return Ok(());
+        };
+        let name = std::str::from_utf8(name).map_err(|error| wrong(&error.to_string()))?;
+        let is_segment = name.strip_prefix(SEGMENTS).is_some_and(|segment| {
+            let digits = segment.strip_suffix(".log").unwrap_or_default();
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if !is_segment && name != BLOCKS && name != INGEST_LOG {
+            return Err(wrong("it has a file that is none of a history"));
+        }
+        let file = File::create(self.joining.join(PART).join(name))?;
+        let bytes = u64::from_le_bytes(*bytes);
+        self.file = (bytes > 0).then_some((file, bytes));
+        self.head.clear();
+        Ok(())
+    }
+
+    /// Has it ready for [`adopt`].
+    ///
+    /// # Errors
+    /// It is not whole.
+    pub(super) fn end(self) -> io::Result<()> {
+        if !self.is_whole {
+            return Err(wrong("it ends before its end"));
+        }
+        fs::rename(self.joining.join(PART), self.joining.join(WHOLE))
+    }
+}
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Has the copy that lies ready take the place of the history of a data folder that nobody has
+/// open; whether there was one. Blocks.
+///
+/// # Errors
+/// A file cannot be moved. It is gone on with at the next start.
+pub fn adopt(folder: &Path) -> io::Result<bool> {
+    let joining = folder.join(JOINING);
+    let whole = joining.join(WHOLE);
+    if !whole.is_dir() {
+        return Ok(false);
+    }
+    let own = Places::read(folder).unwrap_or_default();
+    let copied = Places::read(&whole).unwrap_or_default();
+    let places = Places {
+        sent: own.sent,
+        own_from: newest_segment(&whole)?.saturating_add(1),
+        ..copied
+    };
+    places.write(&whole)?;
+    fs::rename(&whole, joining.join(ADOPTING))?;
+    finish(folder)?;
+    Ok(true)
+}
+
+/// Ends what [`adopt`] has begun, and removes what is of no use. Blocks.
+///
+/// # Errors
+/// As [`adopt`].
+pub fn finish(folder: &Path) -> io::Result<()> {
+    let joining = folder.join(JOINING);
+    let adopting = joining.join(ADOPTING);
+    let history = folder.join(HISTORY);
+    if adopting.join(HISTORY).is_dir() {
+        if history.is_dir() {
+            let replaced = folder.join(REPLACED);
+            remove(&replaced)?;
+            fs::rename(&history, replaced)?;
+        }
+        fs::rename(adopting.join(HISTORY), &history)?;
+    }
+    if adopting.join(INGEST_LOG).is_file() {
+        fs::rename(adopting.join(INGEST_LOG), folder.join(INGEST_LOG))?;
+    }
+    remove(&joining)
+}
+
+fn newest_segment(folder: &Path) -> io::Result<u32> {
+    let mut newest = 0;
+    for entry in fs::read_dir(folder.join(SEGMENTS))? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".log"));
+        newest = newest.max(number.and_then(|number| number.parse().ok()).unwrap_or(0));
+    }
+    Ok(newest)
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(folder: &Path, name: &str, bytes: &[u8]) {
+        let file = folder.join(name);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(file, bytes).expect("written");
+    }
+
+    fn read(folder: &Path, name: &str) -> Vec<u8> {
+        fs::read(folder.join(name)).expect("it is there")
+    }
+
+    fn sent(folder: &Path) -> Vec<u8> {
+        let mut all = Vec::new();
+        send(folder, |piece| {
+            all.extend(piece);
+            true
+        })
+        .expect("sent");
+        all
+    }
+
+    #[test]
+    fn a_copy_takes_the_place_of_what_was_there() {
+        let (from, to) = (tempfile::tempdir(), tempfile::tempdir());
+        let (from, to) = (from.expect("a folder"), to.expect("a folder"));
+        write(from.path(), BLOCKS, &vec![7; PIECE_BYTES + 3]);
+        write(from.path(), "history/wal/00000004.log", b"four");
+        write(from.path(), "history/wal/00000005.log", b"");
+        let copied = Places {
+            sent: 99,
+            own_from: 1,
+            taken: [(3, (9, 12))].into(),
+            ..Places::default()
+        };
+        copied.write(from.path()).expect("written");
+        write(to.path(), BLOCKS, b"old");
+        write(to.path(), "history/wal/00000001.log", b"one");
+        let own = Places {
+            sent: 8,
+            ..Places::default()
+        };
+        own.write(to.path()).expect("written");
+
+        let copy = sent(from.path());
+        let mut unpacking = Unpacking::begin(to.path(), 1 << 30).expect("begun");
+        for piece in copy.chunks(1_000) {
+            unpacking.take(piece).expect("taken");
+        }
+        unpacking.end().expect("whole");
+        assert_eq!(read(to.path(), BLOCKS), b"old");
+        assert!(adopt(to.path()).expect("adopted"));
+        assert_eq!(read(to.path(), BLOCKS), vec![7; PIECE_BYTES + 3]);
+        assert_eq!(read(to.path(), "history/wal/00000004.log"), b"four");
+        assert!(!to.path().join("history/wal/00000001.log").exists());
+        assert_eq!(read(to.path(), "history.replaced/blocks.redb"), b"old");
+        let places = Places::read(to.path()).expect("places");
+        assert_eq!(
+            (places.sent, places.own_from, places.taken),
+            (8, 6, copied.taken)
+        );
+        assert!(!to.path().join(JOINING).exists());
+        assert!(!adopt(to.path()).expect("nothing"));
+    }
+
+    #[test]
+    fn what_is_no_copy_is_refused_and_changes_nothing() {
+        let (from, to) = (tempfile::tempdir(), tempfile::tempdir());
+        let (from, to) = (from.expect("a folder"), to.expect("a folder"));
+        write(from.path(), BLOCKS, b"blocks");
+        write(from.path(), "history/wal/00000004.log", b"four");
+        let copy = sent(from.path());
+        for cut in 0..copy.len() {
+            let mut unpacking = Unpacking::begin(to.path(), 1 << 30).expect("begun");
+            drop(unpacking.take(&copy[..cut]));
+            assert!(unpacking.end().is_err(), "{cut}");
+        }
+        let mut odd = vec![9, 0];
+        odd.extend_from_slice(b"../secret");
+        odd.extend_from_slice(&[1, 0, 0, 0, 0, 0, 0, 0, 5]);
+        let mut unpacking = Unpacking::begin(to.path(), 1 << 30).expect("begun");
+        assert!(unpacking.take(&odd).is_err());
+        let mut unpacking = Unpacking::begin(to.path(), 10).expect("begun");
+        assert!(unpacking.take(&copy).is_err());
+        assert!(!adopt(to.path()).expect("nothing"));
+    }
+
+    #[test]
+    fn a_start_ends_what_was_begun() {
+        let to = tempfile::tempdir().expect("a folder");
+        write(to.path(), "joining/adopting/history/blocks.redb", b"new");
+        write(to.path(), "history.replaced/blocks.redb", b"old");
+        write(to.path(), "joining/adopting/ingest_log.json", b"{}");
+        finish(to.path()).expect("ended");
+        assert_eq!(read(to.path(), BLOCKS), b"new");
+        assert_eq!(read(to.path(), "history.replaced/blocks.redb"), b"old");
+        assert_eq!(read(to.path(), INGEST_LOG), b"{}");
+    }
+}
