@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
-use pulseboard_bus::{Bus, FeedKey, FeedSink, Kind, Refused, Subscription};
+use pulseboard_bus::{Bus, FeedSink, Subscription};
 use pulseboard_feed::{
     At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     base::{json::json_text, telemetry::Telemetry},
+    cluster::voice::{ALERT_VERSION, Said, Voice, alert_frame, alerts_key},
     ticks::window::Tick,
 };
 
@@ -53,12 +54,9 @@ pub struct Alerts {
 /// Puts what is sent into the feed; where other servers have it too, over the bus.
 struct IntoFeed {
     feed: Arc<Feed<AlertPayload>>,
-    shared: Option<Arc<dyn Bus>>,
+    shared: Option<(Arc<dyn Bus>, Arc<Voice>)>,
     sent: Counter,
 }
-
-/// The first byte of an alert on the bus: what is of another version is passed over.
-const VERSION: u8 = 1;
 
 /// Puts what comes from the bus into the feed.
 struct FromBus {
@@ -86,12 +84,12 @@ impl FromBus {
             feed: Arc::clone(feed),
             unseen_from,
         };
-        bus.subscribe(FeedKey::own(Kind::Alert), Arc::new(sink))
+        bus.subscribe(alerts_key(), Arc::new(sink))
     }
 
     fn read(frame: &Bytes) -> Option<AlertPayload> {
         let read = match frame.split_first() {
-            Some((&VERSION, form)) => AlertPayload::from_bytes(form).ok(),
+            Some((&ALERT_VERSION, form)) => AlertPayload::from_bytes(form).ok(),
             _ => None,
         };
         if read.is_none() {
@@ -140,28 +138,21 @@ impl FeedSink for FromBus {
 impl AlertSink for IntoFeed {
     fn publish(&self, offset: u64, event: &AlertEvent) {
         self.sent.inc();
-        let Some(bus) = &self.shared else {
+        let Some((bus, voice)) = &self.shared else {
             let epoch = self.feed.epoch();
             let payload = AlertPayload(event.clone());
             self.feed.append_at(At { epoch, offset }, payload);
             return;
         };
-        let send = |event: AlertEvent| {
-            let mut frame = vec![VERSION];
-            frame.extend(AlertPayload(event).to_bytes());
-            bus.publish(&FeedKey::own(Kind::Alert), None, frame.into())
-        };
-        let sent = match send(event.clone()) {
-            // Its rule can be asked for; that it fires is to be known.
-            Err(Refused::TooLarge { .. }) => send(AlertEvent {
-                detail: None,
-                ..event.clone()
-            }),
-            sent => sent,
-        };
-        if let Err(refused) = sent {
+        if let Err(refused) = bus.publish(&alerts_key(), None, alert_frame(event)) {
             tracing::error!(%refused, rule = event.alert.rule, "an alert was not told to viewers");
         }
+        let now_ms = event.alert.timestamp.as_millis();
+        voice.say(now_ms, Said::Event(Box::new(event.clone())));
+    }
+
+    fn publish_sent(&self, _offset: u64, _event: &AlertEvent) {
+        self.sent.inc();
     }
 }
 
@@ -176,12 +167,12 @@ impl Alerts {
         before: Option<Arc<dyn AlertSink>>,
         after: Vec<Arc<dyn AlertSink>>,
         telemetry: &Telemetry,
-        (fanout, shared): (&Fanout, Option<&Arc<dyn Bus>>),
+        (fanout, shared): (&Fanout, Option<(Arc<dyn Bus>, Arc<Voice>)>),
     ) -> Arc<Self> {
         let feed = Feed::new(epoch, ALERT_LOG, fanout);
         let into_feed = IntoFeed {
             feed: Arc::clone(&feed),
-            shared: shared.cloned(),
+            shared: shared.clone(),
             sent: telemetry.counter(
                 "pulseboard_alerts_sent",
                 "Alerts published, firing and resolved.",
@@ -194,7 +185,7 @@ impl Alerts {
             .collect();
         Arc::new(Self {
             manager: Manager::new(rules, repeat, sinks),
-            _shared: shared.map(|bus| FromBus::begin(&feed, bus)),
+            _shared: shared.map(|(bus, _)| FromBus::begin(&feed, &bus)),
             feed,
         })
     }

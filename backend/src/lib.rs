@@ -5,6 +5,8 @@
 //! | `schedule::Ticker` | source, appends to window and tick feed, rules | the clock | late ticks are skipped and counted |
 //! | `schedule::shared` (one for each tick, where there are several servers) | nothing; reports, and makes the tick if nobody has | the tick's moment, an answer | ends with the tick, a second and a half at most |
 //! | `schedule::keep_common`, where there are several servers | what was told of who is here | the clock, each second; what the operator changes | 64 tenants a second |
+//! | `schedule::keep_alike`, where there are several servers | nothing; takes in documents and states of others on threads that may block | the clock, five times a second | 4 MiB at a time |
+//! | `schedule::hear_alerts`, where there are several servers | nothing | what others say of alerts | 16 384 of these wait: the oldest go, and it is said (drop) |
 //! | `schedule::tell_shared_ticks`, where there are several servers | nothing | a tick | the newest tick (coalesce) |
 //! | the tasks of `pulseboard_bus` | connections to Redis, what waits to be sent | what is published, messages, the clock | see there |
 //! | `schedule::keep_node` | this machine's figures under node_exporter's names; on a thread that may block | the clock | late readings are skipped |

@@ -1,6 +1,7 @@
 //! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
 //! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
 
+mod alike;
 mod common;
 mod node;
 mod own_rows;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    alike::{hear_alerts, keep_alike},
     common::keep_common,
     node::{keep_node, keep_processes},
 };

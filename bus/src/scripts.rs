@@ -46,6 +46,10 @@ scripts! {
     Entry = "entry.lua";
     /// A whole table.
     Table = "table.lua";
+    /// Something onto a shelf.
+    Shelve = "position.lua" "shelve.lua";
+    /// What changed on a shelf.
+    Shelved = "shelved.lua";
     /// A member's figures among those of all.
     Gauge = "gauge.lua";
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::change::{away, caught_up};
 use crate::{
     app::App,
     base::{error::AppError, json::json_text},
@@ -33,7 +34,7 @@ use crate::{
         path,
         tenant::tenant,
     },
-    notifying::State,
+    notifying::{NoSilence, State},
     questions::Finished,
 };
 
@@ -317,10 +318,14 @@ async fn made(request: &mut Request, depot: &Depot) -> Result<SilenceCreated, Ap
     let silence = PostableSilence::read(&body).map_err(unread)?;
     let by = caller::actor(request, depot);
     let said = silence.created_by.clone();
+    caught_up(&app).await?;
     let worker = Arc::clone(&app);
     let (named, actor) = (tenant.clone(), by.clone());
     let made = blocking(move || worker.notifying.silence(&named, silence, &actor)).await?;
-    let made = made.map_err(|error| AppError::too_many(error.to_string(), 60))?;
+    let made = made.map_err(|error| match error {
+        NoSilence::TooManyTenants(error) => AppError::too_many(error.to_string(), 60),
+        NoSilence::Untold(error) => away(error.to_string()),
+    })?;
     let silence_id = made.map_err(|error| match error {
         SilenceError::NotFound => ApiError::Text(StatusCode::NOT_FOUND, error.to_string()),
         error => bad(error),
@@ -386,8 +391,10 @@ async fn expired(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
     let id = silence_id(request)?;
+    caught_up(&app).await?;
     let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
     let ended = blocking(move || worker.notifying.expire(&named, &which)).await?;
+    let ended = ended.map_err(|error| away(error.to_string()))?;
     ended.map_err(|error| match error {
         SilenceError::NotFound => ApiError::Bare(StatusCode::NOT_FOUND),
         error => ApiError::Text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

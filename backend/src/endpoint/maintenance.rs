@@ -14,7 +14,7 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::change::{Asked, safe, wrong_field};
+use super::change::{Asked, away, caught_up, safe, wrong_field};
 use crate::{
     app::App,
     base::error::AppError,
@@ -55,6 +55,7 @@ fn refusal(error: WindowError) -> AppError {
         WindowError::NotFound => AppError::not_found(detail),
         WindowError::Invalid(_) => wrong_body(detail),
         WindowError::TooManyTenants(_) => AppError::too_many(detail, 60),
+        WindowError::Untold(_) => away(detail),
     }
 }
 
@@ -172,6 +173,7 @@ async fn set(
     let body: Body = read_json(&app, request).await?;
     let mut window = window_of(body, app.clock.now_ms())?;
     window.created_by.clone_from(&by);
+    caught_up(&app).await?;
     let (worker, named, who) = (Arc::clone(&app), tenant.clone(), by.clone());
     let set = blocking(move || worker.notifying.set_window(&named, id, window, &who)).await?;
     let id = set.map_err(refusal)?;
@@ -218,9 +220,10 @@ pub async fn remove_window(
 ) -> Result<(), AppError> {
     let Asked { app, tenant, by } = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
+    caught_up(&app).await?;
     let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
     let removed = blocking(move || worker.notifying.remove_window(&named, &which)).await?;
-    if !removed {
+    if !removed.map_err(|error| away(error.to_string()))? {
         return Err(refusal(WindowError::NotFound));
     }
     tracing::info!(by, tenant, window = id, "a maintenance window was removed");

@@ -10,7 +10,7 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::change::Asked;
+use super::change::{Asked, away, caught_up};
 use crate::{
     app::App,
     base::{documents::DocumentError, error::AppError},
@@ -39,6 +39,7 @@ fn refusal(error: MakeError) -> AppError {
         MakeError::Document(DocumentError::Io(_)) => {
             AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail)
         }
+        MakeError::Document(DocumentError::Away(_)) => away(detail),
         MakeError::Document(_) => wrong_body(detail),
     }
 }
@@ -98,6 +99,7 @@ async fn change(app: &Arc<App>, tenant: &str, by: &str, change: Change) -> Resul
         Change::Replace(..) => "a receiver was changed",
         Change::Remove(_) => "a receiver was removed",
     };
+    caught_up(app).await?;
     let (worker, named) = (Arc::clone(app), tenant.to_owned());
     let changed = blocking(move || worker.notifying.change_receivers(&named, change));
     changed.await?.map_err(refusal)?;

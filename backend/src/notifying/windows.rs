@@ -4,7 +4,11 @@
 use pulseboard_alerting::new_id;
 use pulseboard_notify::Window;
 
-use super::{Notifying, WindowError, silenced_by};
+use super::{
+    Notifying, WindowError,
+    people::{Made, Untold},
+    silenced_by,
+};
 use crate::incidents::entry::{Entry, Kind};
 
 impl Notifying {
@@ -35,8 +39,10 @@ impl Notifying {
         let (comment, until_ms) = (window.comment.clone(), window.until_ms);
         let set = state.manager_mut().set_window(now_ms, window);
         set.map_err(WindowError::Invalid)?;
+        let kept = state.manager().windows().find(|one| one.id == id).cloned();
         let silenced = silenced_by(&state, now_ms, &id);
         drop(state);
+        self.put_people(&tenant, Made::Windows, &id, kept.as_ref())?;
         for fingerprint in silenced {
             let entry = Entry {
                 by: Some(by.to_owned()),
@@ -52,17 +58,21 @@ impl Notifying {
     }
 
     /// Removes a window; whether there was one.
-    pub fn remove_window(&self, tenant: &str, id: &str) -> bool {
+    ///
+    /// # Errors
+    /// The other servers cannot be told.
+    pub fn remove_window(&self, tenant: &str, id: &str) -> Result<bool, Untold> {
         let Some(tenant) = self.known(tenant) else {
-            return false;
+            return Ok(false);
         };
         let mut state = tenant.state.lock();
         if !state.manager().windows().any(|one| one.id == id) {
-            return false;
+            return Ok(false);
         }
         state.manager_mut().remove_window(id);
         drop(state);
+        self.put_people::<Window>(&tenant, Made::Windows, id, None)?;
         self.wake.notify_one();
-        true
+        Ok(true)
     }
 }

@@ -107,6 +107,13 @@ pub async fn run_with(
             schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
         app.tasks.spawn(keeping);
     }
+    if let Some(alike) = app.alike.clone() {
+        let stopping = app.stopping.clone();
+        let keeping = schedule::keep_alike(Arc::clone(&app), stopping.clone());
+        app.tasks.spawn(keeping);
+        app.tasks
+            .spawn(schedule::hear_alerts(Arc::clone(&app), alike, stopping));
+    }
     let _bus_ends = bus_ended.drop_guard();
     // Before anything comes in: the file says to whom that is sent on.
     app.scraping
@@ -251,10 +258,11 @@ pub async fn run_with(
             );
         }
     }
+    // What it knows is told while it may still be.
+    app.notifying.close(left(DELIVERIES_DEADLINE)).await;
     if let Some(cluster) = &app.cluster {
         cluster.leave().await;
     }
-    app.notifying.close(left(DELIVERIES_DEADLINE)).await;
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {

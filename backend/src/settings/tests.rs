@@ -447,7 +447,11 @@ fn a_file_of_tokens_that_others_may_read_is_noticed() {
 fn where_redis_is_is_read_and_its_password_is_never_said() {
     let settings = run(
         &["--redis", "redis://:hunter2@cache:7000"],
-        &[("DRAIN_SEC", "0"), ("REDIS_PREFIX", "a.b-c")],
+        &[
+            ("DRAIN_SEC", "0"),
+            ("REDIS_PREFIX", "a.b-c"),
+            ("ALERTS_ALONE", "all"),
+        ],
         None,
     );
     assert!(settings.redis_url.is_some());
@@ -469,6 +473,7 @@ fn where_redis_is_is_read_and_its_password_is_never_said() {
             "sharded, for more series than one machine holds, is not there yet",
         ),
         ("DRAIN_SEC", "9", "from 0 to 8"),
+        ("ALERTS_ALONE", "some", "own or all"),
         ("REDIS_PREFIX", "a:b", "1 to 32 characters"),
     ] {
         let message = refusal(&[], &[(env, value)], None);
