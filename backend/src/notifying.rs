@@ -698,7 +698,10 @@ impl Notifying {
                 // At another server somebody changed another one of them: both are to be.
                 Err(MakeError::Document(DocumentError::Conflict { .. }))
                     if tries < CONFLICTS_MAX
-                        && self.alike.as_ref().is_some_and(|alike| alike.copy_now().is_ok()) =>
+                        && self
+                            .alike
+                            .as_ref()
+                            .is_some_and(|alike| alike.copy_now().is_ok()) =>
                 {
                     tries += 1;
                 }

@@ -509,3 +509,54 @@ async fn people_are_told_once_whoever_is_killed_or_stands_still() {
     let refused = figure(&servers[stands], "pulseboard_alert_writes_refused_total").await;
     eprintln!("writes refused: {refused}, doubles: {twice}");
 }
+
+/// Without Redis a server tells of what its own host has, or of everything; and of everything that
+/// it did not tell once the others are there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_alone_tells_what_it_is_to_tell() {
+    if !has_redis() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let (quiet, loud) = (Recorder::start(), Recorder::start());
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+    let of = |prefix: &'static str, alone: &'static str, recorder: &Recorder, place: usize| {
+        let config = one_by_one(folders[place].path(), &recorder.url);
+        let more = [
+            ("METRIC_SOURCE", "none"),
+            ("NOTIFY_PRIVATE", "on"),
+            ("REDIS_PREFIX", prefix),
+            ("ALERTS_ALONE", alone),
+            ("ALERTMANAGER_CONFIG", &*config),
+        ];
+        Server::start(prefix, &redis, &more)
+    };
+    let (own, all) = (of("own", "own", &quiet, 0), of("all", "all", &loud, 1));
+    let from = now_s() + 12;
+    let rule = json!({
+        "alert": "Later", "every": "500ms", "expr": format!("vector(time()) >= {from}"),
+    });
+    for server in [&own, &all] {
+        server.is_joined_by(1).await;
+        make(server, "/api/rules", "default", &rule).await;
+        eventually("it is evaluated", async || evaluated(server).await > 0.0).await;
+    }
+    redis.kill();
+    for server in [&own, &all] {
+        eventually("it is alone", async || server.state().await.1 == "alone").await;
+    }
+    let is_told = |recorder: &Recorder| {
+        told_well(recorder, "alertname").contains_key(&("Later".to_owned(), "firing".to_owned()))
+    };
+    eventually("it tells of everything", async || is_told(&loud)).await;
+    assert!(!is_told(&quiet), "this is not about its own host");
+    redis.again();
+    for server in [&own, &all] {
+        server.is_joined_by(1).await;
+    }
+    eventually("it tells once it has joined", async || is_told(&quiet)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let told = told_well(&loud, "alertname");
+    assert_eq!(told.len(), 1, "it goes on: {told:?}");
+    assert_eq!(incidents(&all, "default").await["Later"].len(), 1);
+}

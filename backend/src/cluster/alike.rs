@@ -255,10 +255,15 @@ impl Alike {
         events: &[AlertEvent],
     ) -> Wrote {
         if term == Term::ALONE {
-            return match self.role(tenant) {
-                Role::Ours(Term::ALONE) => Wrote::Alone,
-                _ => Wrote::NotOurs,
-            };
+            if self.role(tenant) != Role::Ours(Term::ALONE) {
+                return Wrote::NotOurs;
+            }
+            // For when the others are there again, unless one of them has gone on meanwhile.
+            if let Some((name, bytes)) = state {
+                let known = self.state(name).map_or(0, |held| held.revision);
+                self.keep_own(name, known + 1, bytes);
+            }
+            return Wrote::Alone;
         }
         let viewers = alerts_key();
         let mut tell = Vec::with_capacity(2 * events.len());

@@ -21,6 +21,9 @@ pub(super) enum Made {
     Acks,
 }
 
+/// What the names of their documents begin with.
+pub(super) const FOLDERS: [&str; 3] = ["silences/", "windows/", "acks/"];
+
 impl Made {
     const fn folder(self) -> &'static str {
         match self {

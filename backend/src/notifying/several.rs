@@ -6,7 +6,7 @@
 //! A server that reaches nobody tells of its own host (`ALERTS_ALONE=own`), or of everything.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -18,7 +18,8 @@ use pulseboard_receivers::outbox::{DELIVERIES, Delivery as Line};
 
 use super::{
     Notifying, Tenant,
-    name::document_of,
+    name::{document_of, tenant_of},
+    people::FOLDERS,
     state::{Kept, State},
 };
 use crate::cluster::{
@@ -232,7 +233,15 @@ impl Notifying {
                 self.take_state(&tenant, &held, now_ms);
             }
         }
-        if is_first || is_of(&["silences/", "windows/", "acks/"]) {
+        if is_first || is_of(&FOLDERS) {
+            // Also those of whom nothing else is known here.
+            let names = FOLDERS.iter().flat_map(|kind| self.documents.list(kind));
+            let tenants: BTreeSet<String> = names
+                .filter_map(|(name, _)| tenant_of(name.split('/').nth(1)?))
+                .collect();
+            for tenant in tenants {
+                drop(self.tenant_of_rules(&tenant));
+            }
             for tenant in self.all() {
                 self.follow_people(&tenant);
             }
@@ -274,13 +283,12 @@ impl Notifying {
             return alike.write((&tenant.name, term), None, &[]) != Wrote::NotOurs;
         }
         match alike.write((&tenant.name, term), Some((&name, kept)), &[]) {
-            Wrote::Told => {
+            Wrote::Told | Wrote::Alone => {
                 if let Some(held) = alike.state(&name) {
                     tenant.seen.store(held.revision, Ordering::Relaxed);
                 }
                 true
             }
-            Wrote::Alone => true,
             Wrote::NotOurs => {
                 self.let_go(alike, tenant, self.clock.now_ms());
                 false

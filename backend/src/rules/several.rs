@@ -183,22 +183,23 @@ impl Rules {
         // So many alerts are evaluated by one server all the same; another one begins anew.
         let is_small = bytes.len() <= THING_BYTES_MAX;
         if !is_small {
-            tracing::error!(group = group.name(), "it has too many alerts for the others to know");
+            tracing::error!(
+                group = group.name(),
+                "it has too many alerts for the others to know"
+            );
         }
         let state = is_small.then_some((&*name, Some(&*bytes)));
         match alike.write((tenant, term), state, &events) {
-            Wrote::Told => {
+            told @ (Wrote::Told | Wrote::Alone) => {
                 held.told_ms.store(steady_ms, Ordering::Relaxed);
                 if let Some(state) = alike.state(&name) {
                     held.seen.store(state.revision, Ordering::Relaxed);
                 }
                 for event in events {
-                    self.alerts.manager().tell_sent(event);
-                }
-            }
-            Wrote::Alone => {
-                for event in events {
-                    self.alerts.manager().tell(event);
+                    match told {
+                        Wrote::Told => self.alerts.manager().tell_sent(event),
+                        _ => self.alerts.manager().tell(event),
+                    }
                 }
             }
             Wrote::NotOurs => {
