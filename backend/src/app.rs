@@ -85,6 +85,8 @@ pub struct Parts {
     pub cluster: Option<Arc<Cluster>>,
     /// What all of them have alike, and who does what one does for all.
     pub alike: Option<Arc<Alike>>,
+    /// Held while what they changed is taken in.
+    following: tokio::sync::Mutex<()>,
     /// This server's counters.
     pub telemetry: Arc<Telemetry>,
     /// The built-in tick: window and feed.
@@ -360,6 +362,7 @@ impl App {
             stopped: CancellationToken::new(),
             started_ms: clock.steady_ms(),
             alike,
+            following: tokio::sync::Mutex::default(),
             clock,
             settings,
         })))
@@ -380,6 +383,8 @@ impl App {
             return Ok(());
         };
         alike.copy().await.map_err(|error| error.to_string())?;
+        // What somebody else is taking in is waited for.
+        let _following = self.following.lock().await;
         let changed = alike.take_changed();
         let is_known = self.notifying.knows_people();
         if is_known && changed.documents.is_empty() && changed.states.is_empty() && !changed.is_new
