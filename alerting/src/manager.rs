@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,6 +29,8 @@ pub struct Manager {
     error_rates: Mutex<HashMap<Arc<str>, ErrorRate>>,
     /// The rule on them; `None` where it is off. Leaf lock.
     error_rule: Mutex<Option<Rule>>,
+    /// Another server tells of error rates.
+    told_elsewhere: AtomicBool,
     /// Held while an event is published, so that all sinks have one order.
     incidents: Mutex<Incidents>,
     sinks: Vec<Arc<dyn AlertSink>>,
@@ -56,6 +61,7 @@ impl Manager {
             rules: Mutex::new(rules),
             error_rates: Mutex::default(),
             error_rule: Mutex::new(Some(ERROR_RATE)),
+            told_elsewhere: AtomicBool::new(false),
             incidents: Mutex::new(Incidents {
                 active: BTreeMap::new(),
                 next: 1,
@@ -124,6 +130,7 @@ impl Manager {
         let Some(rule) = *self.error_rule.lock() else {
             return;
         };
+        let tells = !self.told_elsewhere.load(Ordering::Relaxed);
         let sent = {
             let mut rates = self.error_rates.lock();
             if !rates.contains_key(tenant) {
@@ -132,7 +139,11 @@ impl Manager {
             rates
                 .get_key_value(tenant)
                 .map(|(name, _)| Arc::clone(name))
-                .zip(rates.get_mut(tenant).and_then(|rate| rate.count(now_ms)))
+                .zip(
+                    rates
+                        .get_mut(tenant)
+                        .and_then(|rate| rate.count(now_ms, tells)),
+                )
         };
         if let Some((tenant, alert)) = sent {
             self.publish(AlertEvent {
@@ -147,8 +158,9 @@ impl Manager {
     /// second.
     pub fn observe_time(&self, now_ms: i64) {
         let mut due = Vec::new();
+        let tells = !self.told_elsewhere.load(Ordering::Relaxed);
         self.error_rates.lock().retain(|tenant, rate| {
-            if let Some(alert) = rate.look(now_ms) {
+            if let Some(alert) = rate.look(now_ms, tells) {
                 due.push((Arc::clone(tenant), alert));
             }
             !rate.is_over()
@@ -159,6 +171,34 @@ impl Manager {
                 alert,
                 detail: None,
             });
+        }
+    }
+
+    /// How many errors each tenant tracked here in the last minute.
+    #[must_use]
+    pub fn errors(&self) -> Vec<(Arc<str>, u64)> {
+        let rates = self.error_rates.lock();
+        let errors = rates.iter().filter(|(_, rate)| rate.total() > 0);
+        errors
+            .map(|(tenant, rate)| (Arc::clone(tenant), rate.total()))
+            .collect()
+    }
+
+    /// How many each tenant tracked in the last minute at other servers, and whether this one tells
+    /// of error rates or another does. What follows is published when time goes on.
+    pub fn set_errors_elsewhere(&self, mut errors: HashMap<Arc<str>, u64>, tells: bool) {
+        self.told_elsewhere.store(!tells, Ordering::Relaxed);
+        let Some(rule) = *self.error_rule.lock() else {
+            return;
+        };
+        let mut rates = self.error_rates.lock();
+        for (tenant, rate) in rates.iter_mut() {
+            rate.set_elsewhere(errors.remove(tenant).unwrap_or_default());
+        }
+        for (tenant, count) in errors {
+            let mut rate = ErrorRate::new(rule, self.repeat);
+            rate.set_elsewhere(count);
+            rates.insert(tenant, rate);
         }
     }
 

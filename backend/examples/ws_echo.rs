@@ -44,7 +44,7 @@ async fn open_echo(
     response: &mut Response,
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
-    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics).await?;
     handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let wire = Framing::WebSocket(Encoding::Json);

@@ -10,41 +10,48 @@
 //!
 //! The first of these that a request has is what counts. Rights are checked where something is
 //! done, by the `require_…` functions; a stream also ends when the credential it was opened with
-//! does. [`guard`] slows those who guess. **Invariant**: of secrets only digests are kept, and
-//! none is logged.
+//! does. [`guard`] slows those who guess. Where several servers are one service, tokens, sessions
+//! and tickets are theirs together ([`shared`]): what has to be asked for is asked for before
+//! ([`Access::learn`]), and everything else here is as on one server. **Invariant**: of secrets
+//! only digests are kept, and none is logged.
 
 pub mod caller;
 pub mod guard;
+pub mod held;
 pub mod link;
 pub mod peer;
 pub mod secret;
 pub mod session;
+pub mod shared;
 pub mod ticket;
 pub mod token;
 
 use std::{
-    collections::HashMap,
-    fmt, io,
+    io,
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use http::StatusCode;
 use parking_lot::Mutex;
+use pulseboard_bus::Others;
 use pulseboard_shared::Role;
 use serde::Serialize;
+use tokio::sync::Notify;
 
-pub use self::caller::{Caller, Credential};
+pub use self::{
+    caller::{Caller, Credential},
+    held::Streams,
+};
 use self::{
-    guard::{Blocked, Guard},
+    guard::{Blocked, Elsewhere, Guard},
+    held::Held,
     link::Links,
     secret::{Digest, new_secret},
     session::{SESSIONS_MAX, Sessions},
-    ticket::{PER_ADDRESS_MAX, TICKETS_MAX, Tickets},
+    shared::{Redeemed, Shared, unavailable},
+    ticket::{PER_ADDRESS_MAX, PER_ADDRESS_SHARED_MAX, TICKETS_MAX, Tickets},
     token::{Entry, Grant, MakeError, TokenId, TokenSource, Tokens, Withdrawn},
 };
 use crate::{
@@ -55,17 +62,9 @@ use crate::{
         error::AppError,
         telemetry::{Limit, Telemetry},
     },
+    cluster::Cluster,
     settings::Settings,
 };
-
-/// The open streams, as whoever withdraws a credential sees them.
-pub trait Streams: fmt::Debug + Send + Sync {
-    /// Ends those whose credential is meant; returns how many.
-    fn end(&self, why: &str, of: &dyn Fn(&Credential) -> bool) -> usize;
-
-    /// How many there are of each token, those of its sessions and tickets included.
-    fn count_by_token(&self) -> HashMap<TokenId, usize>;
-}
 
 /// Tokens, sessions and tickets, and the streams that end with them.
 #[derive(Debug)]
@@ -77,17 +76,43 @@ pub struct Access {
     links: Links,
     /// Tenants of callers without a token, once a token is bound to one.
     anonymous_tenants: Vec<String>,
-    /// A token is, or was since the start, bound to a tenant.
-    confines: AtomicBool,
-    tokens: Tokens,
+    held: Arc<Held>,
     /// Leaf locks; held for a look-up or a change, never together.
-    sessions: Mutex<Sessions>,
     tickets: Mutex<Tickets>,
     guard: Mutex<Guard>,
-    streams: Arc<dyn Streams>,
+    /// Somebody guessed, of which other servers are to hear.
+    guessed: Notify,
+    /// Where several servers are one.
+    shared: Option<Shared>,
     clock: Clock,
     telemetry: Arc<Telemetry>,
 }
+
+/// What a request shows that other servers may know more of.
+#[derive(Debug)]
+pub enum Shown {
+    /// A stream's ticket.
+    Ticket(String),
+    /// Digests of what may be sessions' cookies.
+    Sessions(Vec<Digest>),
+}
+
+/// What was learnt of it.
+#[derive(Debug, Default)]
+pub struct Learnt {
+    /// Who the ticket stands for.
+    pub ticket: Option<Result<Caller, AppError>>,
+    /// Whether the cookies are somebody's cannot be found out now.
+    pub unclear: Option<AppError>,
+}
+
+/// Cookies of one request that are looked at.
+pub const COOKIES_MAX: usize = 16;
+/// Addresses that failed of which the others are told.
+const TOLD_MAX: usize = 1_000;
+/// What figures of failures, and of tokens that were right, are called.
+const FAILED: &str = "f:";
+const KNOWN: &str = "k:";
 
 /// A session that was just opened.
 #[derive(Debug)]
@@ -127,28 +152,32 @@ impl Access {
         documents: Arc<Documents>,
         folder: Option<&Path>,
         streams: Arc<dyn Streams>,
-        clock: Clock,
-        telemetry: Arc<Telemetry>,
+        (clock, telemetry): (Clock, Arc<Telemetry>),
+        cluster: Option<&Arc<Cluster>>,
     ) -> io::Result<Self> {
         let from_settings = std::mem::take(&mut settings.tokens);
         let bound = from_settings.iter().any(|token| token.tenant.is_some());
         let tokens = Tokens::load(from_settings, documents)?;
-        let confines = bound
-            || tokens
-                .list()
-                .iter()
-                .any(|entry| entry.grant.tenant.is_some());
+        let sessions = Sessions::new(SESSIONS_MAX);
+        let held = Arc::new(Held::new(tokens, sessions, streams, clock.clone()));
+        if bound {
+            held.confine();
+        }
+        let shared = cluster.map(|cluster| Shared::new(Arc::clone(cluster), Arc::clone(&held)));
+        let per_address = match shared.is_some() {
+            true => PER_ADDRESS_SHARED_MAX,
+            false => PER_ADDRESS_MAX,
+        };
         Ok(Self {
             anonymous: settings.anonymous_role,
             bound: settings.bind_addr,
             links: Links::new(link, folder, clock.now_ms()),
             anonymous_tenants: settings.anonymous_tenants.clone(),
-            confines: AtomicBool::new(confines),
-            tokens,
-            sessions: Mutex::new(Sessions::new(SESSIONS_MAX)),
-            tickets: Mutex::new(Tickets::new(TICKETS_MAX, PER_ADDRESS_MAX)),
+            held,
+            shared,
+            tickets: Mutex::new(Tickets::new(TICKETS_MAX, per_address)),
             guard: Mutex::new(Guard::new(guard::ADDRESSES_MAX)),
-            streams,
+            guessed: Notify::new(),
             clock,
             telemetry,
         })
@@ -157,7 +186,7 @@ impl Access {
     /// Whether any token is known.
     #[must_use]
     pub fn has_tokens(&self) -> bool {
-        !self.tokens.is_empty()
+        !self.held.tokens.is_empty()
     }
 
     /// The role of callers without a token as it is set; `None` for the rule that tells direct
@@ -199,7 +228,7 @@ impl Access {
     /// of them was planted.
     pub fn caller_of_session<'a>(&self, shown: impl Iterator<Item = &'a str>) -> Option<Caller> {
         let now_ms = self.clock.steady_ms();
-        let sessions = self.sessions.lock();
+        let sessions = self.held.sessions.lock();
         let mut known = shown.filter_map(|secret| sessions.find(&Digest::of(secret), now_ms));
         let session = known.next()?;
         if known.any(|other| other.id != session.id) {
@@ -219,9 +248,7 @@ impl Access {
     /// The tenants that a caller without a token may speak for; `None` for all.
     #[must_use]
     pub fn anonymous_tenants(&self) -> Option<&[String]> {
-        self.confines
-            .load(Ordering::Relaxed)
-            .then_some(&*self.anonymous_tenants)
+        self.held.confines().then_some(&*self.anonymous_tenants)
     }
 
     /// The token that one of these is. From an address that guesses, only tokens that were right
@@ -233,7 +260,7 @@ impl Access {
         address: IpAddr,
     ) -> Result<Entry, AppError> {
         let now_ms = self.clock.steady_ms();
-        let found = shown.find_map(|secret| self.tokens.find(secret));
+        let found = shown.find_map(|secret| self.held.tokens.find(secret));
         let mut guard = self.guard.lock();
         let checked = guard.check(address, now_ms);
         match (found, checked) {
@@ -251,6 +278,7 @@ impl Access {
                 let counted = guard.fail(address, now_ms);
                 let is_last = guard.check(address, now_ms).is_err();
                 drop(guard);
+                self.guessed.notify_one();
                 counted.map_err(|blocked| self.slow_down(blocked))?;
                 if is_last {
                     tracing::warn!(client.address = %address, "{} wrong tokens in a minute from {address}; more of them have to wait", guard::FAILURES_MAX);
@@ -260,25 +288,77 @@ impl Access {
         }
     }
 
+    /// Whether several servers are one, and more is to be found out of them.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Finds out of the other servers what they know of what a request shows, in half a second at
+    /// the most for each. Sessions are then known as others are; a ticket is used up.
+    pub async fn learn(&self, shown: Shown) -> Learnt {
+        let Some(shared) = &self.shared else {
+            return Learnt::default();
+        };
+        match shown {
+            Shown::Ticket(secret) => Learnt {
+                ticket: Some(self.redeem_anywhere(shared, &Digest::of(&secret)).await),
+                unclear: None,
+            },
+            Shown::Sessions(secrets) => {
+                let mut unclear = None;
+                for secret in secrets {
+                    if let Err(error) = shared.visits.learn(secret).await {
+                        let what = "who is asking cannot be found out";
+                        unclear = Some(unavailable(what, &error));
+                    }
+                }
+                Learnt {
+                    ticket: None,
+                    unclear,
+                }
+            }
+        }
+    }
+
+    async fn redeem_anywhere(&self, shared: &Shared, secret: &Digest) -> Result<Caller, AppError> {
+        if self.tickets.lock().knows(secret) {
+            return self.redeem_here(secret);
+        }
+        match shared.visits.redeem(secret).await {
+            Ok(Redeemed::For(caller)) => {
+                let counted = self.clock.steady_ms();
+                // It is no longer one that was not used.
+                let _nobody_here = self.tickets.lock().redeem(secret, counted);
+                self.still_stands(caller)
+            }
+            Ok(Redeemed::Nobody) => Err(unknown_ticket()),
+            Ok(Redeemed::Ended) => {
+                Err(AppError::unauthorized("this ticket ended with its session"))
+            }
+            Err(error) => Err(unavailable("this ticket cannot be looked for", &error)),
+        }
+    }
+
+    fn redeem_here(&self, secret: &Digest) -> Result<Caller, AppError> {
+        let redeemed = self.tickets.lock().redeem(secret, self.clock.steady_ms());
+        self.still_stands(redeemed.ok_or_else(unknown_ticket)?)
+    }
+
+    fn still_stands(&self, caller: Caller) -> Result<Caller, AppError> {
+        self.check_standing(&caller.credential).map_err(|ended| {
+            AppError::unauthorized(format!("this ticket ended with its {ended}"))
+        })?;
+        Ok(caller)
+    }
+
     /// A ticket is 256 random bits and a browser's event stream repeats its address by itself, so
     /// a wrong one is no guess.
     ///
     /// # Errors
     /// 401 for one that is not known, was used, is too old, or whose credential ended.
     pub fn caller_of_ticket(&self, secret: &str) -> Result<Caller, AppError> {
-        let redeemed = self
-            .tickets
-            .lock()
-            .redeem(&Digest::of(secret), self.clock.steady_ms());
-        let Some(caller) = redeemed else {
-            return Err(AppError::unauthorized(
-                "this ticket is not known, was used, or is older than 30 s; POST /api/tickets makes another",
-            ));
-        };
-        self.check_standing(&caller.credential).map_err(|ended| {
-            AppError::unauthorized(format!("this ticket ended with its {ended}"))
-        })?;
-        Ok(caller)
+        self.redeem_here(&Digest::of(secret))
     }
 
     fn slow_down(&self, blocked: Blocked) -> AppError {
@@ -297,7 +377,7 @@ impl Access {
     /// # Errors
     /// 401 for a token that is not known; 429 after too many of them, then also for one that was
     /// not right from this address before; 403 for one of the role `none`.
-    pub fn login(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
+    pub async fn login(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
         let entry = self
             .right_token(std::iter::once(secret), address)
             .inspect_err(|error| {
@@ -308,24 +388,31 @@ impl Access {
                 "this token has the role none, which opens no session",
             ));
         }
-        let login = self.open_session(Some(entry.id), entry.grant)?;
+        let login = self.open_session(Some(entry.id), entry.grant).await?;
         // Withdrawn since it was looked up: whoever withdrew may have looked for sessions before
         // this one was there.
-        if self.tokens.get(entry.id).is_none() {
-            self.sessions.lock().remove_of(entry.id);
+        if self.held.tokens.get(entry.id).is_none() {
+            self.held.sessions.lock().remove_of(entry.id);
             return Err(AppError::unauthorized("this token is not known here"));
         }
         tracing::info!(client.address = %address, token.id = %entry.id, "login from {address} as {}", login.grant.role);
         Ok(login)
     }
 
-    /// Opens an admin's session with a link that the start or `pulseboard admin-link` printed. May
-    /// wait for the disk. A link is 256 random bits, so showing a wrong one is no guess.
+    /// Opens an admin's session with a link that the start or `pulseboard admin-link` printed. A
+    /// link is 256 random bits, so showing a wrong one is no guess.
     ///
     /// # Errors
     /// 401 for one that is none, or was used, or is too old.
-    pub fn login_with_link(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
-        if !self.links.redeem(secret, self.clock.now_ms()) {
+    pub async fn login_with_link(
+        self: &Arc<Self>,
+        secret: String,
+        address: IpAddr,
+    ) -> Result<Login, AppError> {
+        let (this, now_ms) = (Arc::clone(self), self.clock.now_ms());
+        // It may wait for the disk.
+        let redeemed = tokio::task::spawn_blocking(move || this.links.redeem(&secret, now_ms));
+        if !redeemed.await.map_err(broke_off)? {
             tracing::warn!(client.address = %address, "login from {address} with an admin link that does not work");
             return Err(AppError::unauthorized(
                 "this admin link is not known, was used, or is older than ten minutes; `pulseboard admin-link` prints another",
@@ -335,41 +422,59 @@ impl Access {
             role: Role::Admin,
             tenant: None,
         };
-        let login = self.open_session(None, grant)?;
+        let login = self.open_session(None, grant).await?;
         tracing::info!(client.address = %address, "login from {address} as admin with an admin link");
         Ok(login)
     }
 
-    fn open_session(&self, token: Option<TokenId>, grant: Grant) -> Result<Login, AppError> {
+    async fn open_session(&self, token: Option<TokenId>, grant: Grant) -> Result<Login, AppError> {
         let secret = made(new_secret())?;
-        let gone = self.sessions.lock().open(
-            Digest::of(&secret),
-            token,
-            grant.clone(),
-            self.clock.steady_ms(),
-        );
+        let digest = Digest::of(&secret);
+        let now_ms = self.clock.steady_ms();
+        let (gone, opened) = {
+            let mut sessions = self.held.sessions.lock();
+            let gone = sessions.open(digest, token, grant.clone(), now_ms);
+            (gone, sessions.find(&digest, now_ms).cloned())
+        };
         if let Some(gone) = gone {
             self.telemetry.count_limit(Limit::Sessions);
-            self.end_streams("session ended for newer ones", |credential| {
-                credential.session == Some(gone)
-            });
+            self.held
+                .end_streams("session ended for newer ones", |credential| {
+                    credential.session == Some(gone.id)
+                });
+            if let Some(shared) = &self.shared {
+                shared.visits.end(gone.secret).await;
+            }
+        }
+        if let Some(shared) = &self.shared
+            && let Some(opened) = opened
+            && let Err(error) = shared.visits.keep(digest, &opened).await
+        {
+            tracing::warn!(%error, "a session is this server's alone, since the others cannot be reached");
         }
         Ok(Login { secret, grant })
     }
 
     /// Ends the sessions that these secrets name, and their streams.
-    pub fn logout<'a>(&self, shown: impl Iterator<Item = &'a str>) {
+    pub async fn logout(&self, shown: Vec<Digest>) {
         let now_ms = self.clock.steady_ms();
         for secret in shown {
-            let ended = {
-                let mut sessions = self.sessions.lock();
-                let id = sessions
-                    .find(&Digest::of(secret), now_ms)
-                    .map(|session| session.id);
-                id.filter(|id| sessions.remove(*id))
+            // Another server may know it; where that cannot be asked for, it may be told.
+            let may_be_elsewhere = match &self.shared {
+                Some(shared) => shared.visits.learn(secret).await.is_err(),
+                None => false,
             };
-            if let Some(id) = ended {
-                self.end_streams("logged out", |credential| credential.session == Some(id));
+            let is_open = {
+                let sessions = self.held.sessions.lock();
+                sessions.find(&secret, now_ms).is_some()
+            };
+            if is_open {
+                self.held.end_session(&secret, "logged out");
+            }
+            if let Some(shared) = &self.shared
+                && (is_open || may_be_elsewhere)
+            {
+                shared.visits.end(secret).await;
             }
         }
     }
@@ -378,30 +483,49 @@ impl Access {
     ///
     /// # Errors
     /// 429 when this address has too many that it did not use.
-    pub fn issue_ticket(&self, caller: &Caller, address: IpAddr) -> Result<String, AppError> {
+    pub async fn issue_ticket(&self, caller: &Caller, address: IpAddr) -> Result<String, AppError> {
+        if let Some(shared) = &self.shared {
+            let secret = made(new_secret())?;
+            let digest = Digest::of(&secret);
+            self.take_ticket_in(digest, None, address)?;
+            match shared.visits.keep_ticket(&digest, caller).await {
+                Ok(()) => return Ok(secret),
+                // Whether they have it is not known: another one is for here.
+                Err(error) => tracing::debug!(%error, "a ticket is this server's alone"),
+            }
+        }
         let secret = made(new_secret())?;
-        let issued = self.tickets.lock().issue(
-            Digest::of(&secret),
-            caller.clone(),
-            address::network_of(address),
-            self.clock.steady_ms(),
-        );
+        self.take_ticket_in(Digest::of(&secret), Some(caller.clone()), address)?;
+        Ok(secret)
+    }
+
+    fn take_ticket_in(
+        &self,
+        digest: Digest,
+        caller: Option<Caller>,
+        address: IpAddr,
+    ) -> Result<(), AppError> {
+        let network = address::network_of(address);
+        let mut tickets = self.tickets.lock();
+        let issued = tickets.issue(digest, caller, network, self.clock.steady_ms());
+        let max = tickets.per_address_max();
+        drop(tickets);
         issued.map_err(|flood| {
             self.telemetry.count_limit(Limit::Tickets);
             AppError::too_many(
-                format!("this address has {PER_ADDRESS_MAX} tickets that it did not use"),
+                format!("this address has {max} tickets that it did not use"),
                 u32::try_from(flood.retry_after_ms / 1000).unwrap_or(30),
             )
-        })?;
-        Ok(secret)
+        })
     }
 
     /// All tokens, as an admin of `tenant` may see them: those of that tenant, or every one.
     #[must_use]
     pub fn list_tokens(&self, tenant: Option<&str>) -> Vec<TokenInfo> {
-        let sessions = self.sessions.lock().counts();
-        let streams = self.streams.count_by_token();
-        self.tokens
+        let sessions = self.held.sessions.lock().counts();
+        let streams = self.held.streams_by_token();
+        self.held
+            .tokens
             .list()
             .into_iter()
             .filter(|entry| may_see(entry, tenant))
@@ -416,19 +540,35 @@ impl Access {
             .collect()
     }
 
-    /// Makes a token. Blocks on the disk.
+    /// Makes a token; known to all servers where there are several.
     ///
     /// # Errors
-    /// 409 when there are too many, 500 when it could not be stored; nothing has changed then.
-    pub fn make_token(&self, grant: Grant) -> Result<(TokenId, String), AppError> {
-        let (role, is_bound) = (grant.role, grant.tenant.is_some());
-        match self.tokens.make(grant) {
-            Ok((id, secret)) => {
+    /// 409 when there are too many, 500 when it could not be stored; nothing has changed then. 503
+    /// where the other servers cannot be reached.
+    pub async fn make_token(self: &Arc<Self>, grant: Grant) -> Result<(TokenId, String), AppError> {
+        let role = grant.role;
+        let made = match &self.shared {
+            Some(shared) => shared.tokens.make(grant).await,
+            None => {
+                let this = Arc::clone(self);
+                // It waits for the disk.
+                let made = tokio::task::spawn_blocking(move || this.make_here(grant));
+                made.await.map_err(broke_off)?
+            }
+        };
+        made.inspect(|(id, _)| {
+            tracing::info!(token.id = %id, "token {id} made with the role {role}");
+        })
+    }
+
+    fn make_here(&self, grant: Grant) -> Result<(TokenId, String), AppError> {
+        let is_bound = grant.tenant.is_some();
+        match self.held.tokens.make(grant) {
+            Ok(made) => {
                 if is_bound {
-                    self.confines.store(true, Ordering::Relaxed);
+                    self.held.confine();
                 }
-                tracing::info!(token.id = %id, "token {id} made with the role {role}");
-                Ok((id, secret))
+                Ok(made)
             }
             Err(error @ MakeError::TooMany) => {
                 Err(AppError::new(StatusCode::CONFLICT, error.to_string()))
@@ -440,45 +580,57 @@ impl Access {
         }
     }
 
-    /// Withdraws a token for an admin of `tenant`: what was opened with it ends at once. The last
-    /// admin's of all tenants only goes with `force`, since nobody could make another then. Blocks
-    /// on the disk.
+    /// Withdraws a token for an admin of `tenant`: what was opened with it ends at once, on all
+    /// servers. The last admin's of all tenants only goes with `force`, since nobody could make
+    /// another then.
     ///
     /// # Errors
     /// 404 for an unknown name, 409 for the last admin's. 500 when the withdrawal holds but could
-    /// not be stored, so that a restart would undo it.
-    pub fn withdraw_token(
+    /// not be stored, so that a restart would undo it. 503 where the other servers cannot be
+    /// reached.
+    pub async fn withdraw_token(
+        self: &Arc<Self>,
+        id: TokenId,
+        tenant: Option<String>,
+        force: bool,
+    ) -> Result<(), AppError> {
+        match &self.shared {
+            Some(shared) => {
+                let may = |entry: &Entry| may_see(entry, tenant.as_deref());
+                let refused = |why| not_withdrawn(id, why);
+                shared.tokens.withdraw(id, force, may, refused).await?;
+                tracing::info!(token.id = %id, "token {id} withdrawn");
+                Ok(())
+            }
+            None => {
+                let this = Arc::clone(self);
+                // It waits for the disk.
+                let withdrawn = tokio::task::spawn_blocking(move || {
+                    this.withdraw_here(id, tenant.as_deref(), force)
+                });
+                withdrawn.await.map_err(broke_off)?
+            }
+        }
+    }
+
+    fn withdraw_here(
         &self,
         id: TokenId,
         tenant: Option<&str>,
         force: bool,
     ) -> Result<(), AppError> {
-        let visible = self
-            .tokens
-            .get(id)
-            .is_some_and(|entry| may_see(&entry, tenant));
+        let tokens = &self.held.tokens;
+        let visible = tokens.get(id).is_some_and(|entry| may_see(&entry, tenant));
         let withdrawn = match visible {
-            true => self.tokens.withdraw(id, force),
+            true => tokens.withdraw(id, force),
             false => Withdrawn::Unknown,
         };
-        match withdrawn {
-            Withdrawn::Gone => {}
-            Withdrawn::Unknown => {
-                return Err(AppError::not_found(format!("there is no token {id}")));
-            }
-            Withdrawn::LastAdmin => {
-                return Err(AppError::new(
-                    StatusCode::CONFLICT,
-                    format!(
-                        "{id} is the last token of an admin who is bound to no tenant; make another first, or ask with ?force"
-                    ),
-                ));
-            }
+        if withdrawn != Withdrawn::Gone {
+            return Err(not_withdrawn(id, withdrawn));
         }
-        self.sessions.lock().remove_of(id);
-        let ended = self.end_streams("token withdrawn", |credential| credential.token == Some(id));
+        let ended = self.held.end_token(id);
         tracing::info!(token.id = %id, streams.ended = ended, "token {id} withdrawn");
-        self.tokens.store().map_err(|error| {
+        tokens.store().map_err(|error| {
             tracing::error!(token.id = %id, %error, "token {id} is withdrawn, but that could not be stored and ends with a restart");
             AppError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -494,6 +646,7 @@ impl Access {
     pub fn check_standing(&self, credential: &Credential) -> Result<(), &'static str> {
         if let Some(session) = credential.session
             && !self
+                .held
                 .sessions
                 .lock()
                 .goes_on(session, self.clock.steady_ms())
@@ -501,16 +654,16 @@ impl Access {
             return Err("session ended");
         }
         match credential.token {
-            Some(token) if self.tokens.get(token).is_none() => Err("token withdrawn"),
+            Some(token) if self.held.tokens.get(token).is_none() => Err("token withdrawn"),
             _ => Ok(()),
         }
     }
 
     /// Ends what is too old; called about once a second.
     pub fn sweep(&self, now_ms: i64) {
-        let expired = self.sessions.lock().expire(now_ms);
+        let expired = self.held.sessions.lock().expire(now_ms);
         if !expired.is_empty() {
-            self.end_streams("session expired", |credential| {
+            self.held.end_streams("session expired", |credential| {
                 credential
                     .session
                     .is_some_and(|session| expired.binary_search(&session).is_ok())
@@ -520,9 +673,76 @@ impl Access {
         self.guard.lock().expire(now_ms);
     }
 
-    fn end_streams(&self, why: &'static str, of: impl Fn(&Credential) -> bool) -> usize {
-        self.streams.end(why, &of)
+    // What other servers are to know, and know.
+
+    /// Where several servers are one: what of those who may come in is theirs.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
     }
+
+    /// Returns when somebody has guessed since this was asked last.
+    pub async fn guessed(&self) {
+        self.guessed.notified().await;
+    }
+
+    /// Who guessed here, as figures for the other servers.
+    #[must_use]
+    pub fn guesses(&self) -> Vec<(String, u64)> {
+        let seen = self.guard.lock().seen(self.clock.steady_ms(), TOLD_MAX);
+        let failures = seen.failures.iter();
+        let failures = failures.map(|(network, count)| (format!("{FAILED}{network}"), *count));
+        let known = seen.known.iter();
+        let known = known.map(|(network, token)| (format!("{KNOWN}{network}:{token}"), 1));
+        failures
+            .chain(known)
+            .map(|(name, count)| (name, count as u64))
+            .collect()
+    }
+
+    /// Who guessed at the others, from here on.
+    pub fn hear_guesses(&self, others: &Others) {
+        let mut elsewhere = Elsewhere::default();
+        for (name, count) in &others.sums {
+            if let Some(network) = name.strip_prefix(FAILED)
+                && let Ok(network) = network.parse()
+            {
+                let count = usize::try_from(*count).unwrap_or(usize::MAX);
+                elsewhere.failures.insert(network, count);
+            } else if let Some(pair) = name.strip_prefix(KNOWN)
+                && let Some((network, token)) = pair.rsplit_once(':')
+                && let (Ok(network), Ok(token)) = (network.parse(), token.parse())
+            {
+                elsewhere.known.insert((network, token));
+            }
+        }
+        self.guard.lock().set_elsewhere(elsewhere);
+    }
+}
+
+fn unknown_ticket() -> AppError {
+    AppError::unauthorized(
+        "this ticket is not known, was used, or is older than 30 s; POST /api/tickets makes another",
+    )
+}
+
+fn not_withdrawn(id: TokenId, why: Withdrawn) -> AppError {
+    match why {
+        Withdrawn::LastAdmin => AppError::new(
+            StatusCode::CONFLICT,
+            format!(
+                "{id} is the last token of an admin who is bound to no tenant; make another first, or ask with ?force"
+            ),
+        ),
+        Withdrawn::Unknown | Withdrawn::Gone => {
+            AppError::not_found(format!("there is no token {id}"))
+        }
+    }
+}
+
+fn broke_off(error: tokio::task::JoinError) -> AppError {
+    tracing::error!(%error, "work for a request broke off");
+    AppError::internal()
 }
 
 /// An admin who is confined to a tenant sees nothing of the others'.

@@ -63,11 +63,17 @@ struct FromBus {
     feed: Arc<Feed<AlertPayload>>,
     /// Of the newest run of the feed, the first offset that the one before it did not have.
     unseen_from: Arc<AtomicU64>,
+    /// How many were held when this server began to go on alone: they stand before what comes.
+    ahead: AtomicU64,
 }
 
 impl FromBus {
     /// Has the feed told what other servers send, too.
     fn begin(feed: &Arc<Feed<AlertPayload>>, bus: &Arc<dyn Bus>) -> Subscription {
+        bus.subscribe(FeedKey::own(Kind::Alert), Arc::new(Self::new(feed)))
+    }
+
+    fn new(feed: &Arc<Feed<AlertPayload>>) -> Self {
         let unseen_from = Arc::<AtomicU64>::default();
         let first = Arc::clone(&unseen_from);
         // Whoever watches goes on with what it has not had: an alert is nothing to be missed.
@@ -80,18 +86,16 @@ impl FromBus {
                     .collect::<Vec<u8>>(),
             )
         });
-        let sink = Self {
+        Self {
             feed: Arc::clone(feed),
             unseen_from,
-        };
-        bus.subscribe(alerts_key(), Arc::new(sink))
+            ahead: AtomicU64::default(),
+        }
     }
 
     fn read(frame: &Bytes) -> Option<AlertPayload> {
-        let read = match frame.split_first() {
-            Some((&ALERT_VERSION, form)) => AlertPayload::from_bytes(form).ok(),
-            _ => None,
-        };
+        let form = portable::of_version(ALERT_VERSION, frame);
+        let read = form.and_then(|form| AlertPayload::from_bytes(form).ok());
         if read.is_none() {
             tracing::warn!("an alert of another server cannot be read here");
         }
@@ -102,6 +106,7 @@ impl FromBus {
 impl FeedSink for FromBus {
     fn append(&self, epoch: Epoch, offset: u64, frame: Bytes) {
         if let Some(payload) = Self::read(&frame) {
+            let offset = offset + self.ahead.load(Ordering::SeqCst);
             self.feed.append_at(At { epoch, offset }, payload);
         }
     }
@@ -131,7 +136,22 @@ impl FeedSink for FromBus {
             None => first,
         };
         self.unseen_from.store(unseen_from, Ordering::SeqCst);
+        self.ahead.store(0, Ordering::SeqCst);
         self.feed.reset(epoch, first, payloads);
+    }
+
+    /// What can be replayed can be replayed under the own epoch, too, and was told.
+    fn reset_alone(&self, epoch: Epoch, first_offset: u64) {
+        let held: Vec<AlertPayload> = self.feed.with_log(|log| {
+            let frames = log.frames();
+            let events = frames.map(|frame| frame.payload().event().clone());
+            events.map(AlertPayload).collect()
+        });
+        let count = held.len() as u64;
+        self.unseen_from
+            .store(first_offset + count, Ordering::SeqCst);
+        self.ahead.store(count, Ordering::SeqCst);
+        self.feed.reset(epoch, first_offset, held);
     }
 }
 
@@ -362,6 +382,61 @@ mod tests {
 
     use super::*;
     use crate::ticks::window::built_in_series;
+
+    fn event(number: u128) -> AlertEvent {
+        AlertEvent {
+            tenant: None,
+            alert: Alert {
+                id: Uuid::from_u128(number),
+                message: "hot".to_owned(),
+                severity: Severity::High,
+                timestamp: Timestamp::from_millis(1_000),
+                incident: Uuid::from_u128(number),
+                rule: "cpu_high".to_owned(),
+                state: AlertState::Firing,
+                value: 95.0,
+                threshold: 90.0,
+                started: Timestamp::from_millis(1_000),
+                labels: Labels::default(),
+            },
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn what_can_be_replayed_can_be_while_alone_and_is_not_told_anew() {
+        let fanout = Fanout::start(1, &Arc::default()).expect("a thread");
+        let feed = Feed::new(Epoch(1), ALERT_LOG, &fanout);
+        let sink = FromBus::new(&feed);
+        let frame = |number| {
+            let form = AlertPayload(event(number)).to_bytes();
+            portable::versioned(VERSION, &form)
+        };
+        let held = || -> Vec<(u64, u128)> {
+            feed.with_log(|log| {
+                let frames = log.frames();
+                let ids =
+                    frames.map(|one| (one.offset(), one.payload().event().alert.id.as_u128()));
+                ids.collect()
+            })
+        };
+        sink.reset(Epoch(5), 7, vec![frame(1), frame(2)]);
+        sink.append(Epoch(5), 9, frame(3));
+        // Without Redis: its own count begins with 1.
+        sink.reset_alone(Epoch(90), 1);
+        assert_eq!(feed.epoch(), Epoch(90));
+        assert_eq!(held(), [(1, 1), (2, 2), (3, 3)]);
+        let unseen = || sink.unseen_from.load(Ordering::SeqCst);
+        assert_eq!(unseen(), 4, "all of it was told");
+        sink.append(Epoch(90), 1, frame(4));
+        assert_eq!(held(), [(1, 1), (2, 2), (3, 3), (4, 4)]);
+        // The others are there again, and have heard of it; one of theirs is new here.
+        let all = [1, 2, 3, 4, 5].map(frame);
+        sink.reset(Epoch(100), 7, all.to_vec());
+        assert_eq!(unseen(), 11);
+        sink.append(Epoch(100), 12, frame(6));
+        assert_eq!(held().last(), Some(&(12, 6)));
+    }
 
     #[test]
     fn a_high_latency_is_over_once_nobody_asks() {

@@ -21,6 +21,7 @@ use crate::{
     agents::Agents,
     alertmanagers::Alertmanagers,
     alerts::Alerts,
+    archive::Archive,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     certificate::Certificate,
     cluster::{Cluster, alike::Alike},
@@ -113,6 +114,8 @@ pub struct Parts {
     pub agents: Agents,
     /// Targets of `PROMETHEUS_CONFIG`.
     pub scraping: Scraping,
+    /// The store that keeps what the history does not, where there is one.
+    pub archive: Option<Arc<Archive>>,
     /// Rules, and what they are doing.
     pub rules: Arc<Rules>,
     /// Who may ask how much of the engine.
@@ -197,15 +200,15 @@ impl App {
             Alike::new(cluster.redis(), &documents, alone, &telemetry)
         });
         let voice = alike.as_ref().map(|alike| Arc::clone(alike.voice()));
-        let registry = Registry::new(limits, Arc::clone(&telemetry));
+        let registry = Registry::new(limits, Arc::clone(&telemetry), cluster.clone());
         let access = Arc::new(Access::new(
             &mut settings,
             link,
             Arc::clone(&documents),
             folder.as_deref(),
             Arc::clone(&registry) as Arc<_>,
-            clock.clone(),
-            Arc::clone(&telemetry),
+            (clock.clone(), Arc::clone(&telemetry)),
+            cluster.as_ref(),
         )?);
         let live = Live::new(
             epoch,
@@ -269,6 +272,10 @@ impl App {
             &fanout,
         );
         let tracked = TrackedItems::new(epoch, &fanout);
+        let tracked = match cluster.is_some() {
+            true => tracked.together(),
+            false => tracked,
+        };
         if let (Some((first, _)), Some((newest, _))) =
             (restored.ticks.front(), restored.ticks.back())
         {
@@ -309,6 +316,13 @@ impl App {
         if let Some(alike) = &alike {
             documents.share(Arc::clone(alike) as Arc<_>);
         }
+        let archive = Archive::open(
+            &settings,
+            &storage.engine,
+            cluster.as_ref(),
+            &clock,
+            &telemetry,
+        )?;
         Ok(Arc::new(Self(Parts {
             own,
             processes: Mutex::default(),
@@ -323,7 +337,9 @@ impl App {
                 &refusals,
                 clock.clone(),
                 evaluating.clone(),
+                archive.clone(),
             ),
+            archive,
             refusals,
             told: Told::default(),
             agents: Agents::default(),

@@ -1,5 +1,5 @@
 //! What is sent on by `remote_write` of `PROMETHEUS_CONFIG`: one tenant's samples
-//! (`REMOTE_WRITE_TENANT`), from wherever they come.
+//! (`REMOTE_WRITE_TENANT`), from wherever they come; and what the archive gets, which is all.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use pulseboard_scrape::WallClock;
 use pulseboard_series::Batch;
 
 use crate::{
+    archive::Archive,
     base::clock::Clock,
     settings::{DataDir, Settings},
 };
@@ -17,20 +18,24 @@ use crate::{
 /// The folder in `DATA_DIR` in which what is to be sent waits.
 const FOLDER: &str = "remote_write";
 
-/// Takes one tenant's samples to whom the file names.
+/// Takes one tenant's samples to whom the file names, and all to the archive.
 #[derive(Debug)]
 struct OfTenant {
     tenant: String,
     forwarding: Arc<Forwarding>,
+    archive: Option<Arc<Archive>>,
 }
 
 impl Onward for OfTenant {
     fn take(&self, tenant: &str, batch: &Batch, refused: &[u32], now_ms: i64) -> Vec<Ticket> {
-        if tenant == self.tenant {
-            self.forwarding.take(batch, refused, now_ms)
-        } else {
-            Vec::new()
+        let mut tickets = match tenant == self.tenant {
+            true => self.forwarding.take(batch, refused, now_ms),
+            false => Vec::new(),
+        };
+        if let Some(archive) = &self.archive {
+            tickets.extend(archive.take(tenant, batch, refused, now_ms));
         }
+        tickets
     }
 }
 
@@ -42,6 +47,7 @@ pub fn begin(
     engine: &Arc<Engine>,
     clock: Clock,
     describe: Describe,
+    archive: Option<Arc<Archive>>,
 ) -> Arc<Forwarding> {
     let folder = match &settings.data_dir {
         DataDir::Memory => None,
@@ -56,6 +62,7 @@ pub fn begin(
     engine.send_on(Arc::new(OfTenant {
         tenant: settings.remote_write_tenant.clone(),
         forwarding: Arc::clone(&forwarding),
+        archive,
     }));
     forwarding
 }

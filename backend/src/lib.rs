@@ -7,6 +7,9 @@
 //! | `schedule::keep_common`, where there are several servers | what was told of who is here | the clock, each second; what the operator changes | 64 tenants a second |
 //! | `schedule::keep_alike`, where there are several servers | nothing; takes in documents and states of others on threads that may block | the clock, five times a second | 4 MiB at a time |
 //! | `schedule::hear_alerts`, where there are several servers | nothing | what others say of alerts | 16 384 of these wait: the oldest go, and it is said (drop) |
+//! | `schedule::keep_credentials`, where there are several servers | nothing; reads and stores tokens | the clock, each second; what others say of tokens and sessions | 512 sessions a second; 10 000 that ended wait, past which all are looked for anew (coalesce) |
+//! | `schedule::keep_counting`, where there are several servers | nothing | the clock, each fifth of a second | 64 tenants, 250 names of each at once: the rest waits for its turn (coalesce) |
+//! | `schedule::keep_limits`, where there are several servers | nothing | the clock, each second; a wrong token | 4 000 callers and 2 000 guesses are told, those that have most |
 //! | `schedule::tell_shared_ticks`, where there are several servers | nothing | a tick | the newest tick (coalesce) |
 //! | the tasks of `pulseboard_bus` | connections to Redis, what waits to be sent | what is published, messages, the clock | see there |
 //! | `schedule::keep_node` | this machine's figures under node_exporter's names; on a thread that may block | the clock | late readings are skipped |
@@ -26,6 +29,8 @@
 //! | a scrape of `pulseboard_scrape` | nothing; large bodies are read on a thread that may block | the scheduler | its time-out; 64 MiB of body |
 //! | a discovery of `pulseboard_scrape` | what it found last | its interval, an answer | answers ≤ 64 MiB |
 //! | a receiver of `pulseboard_forward` | what of its log is on its way | samples that came, answers, pauses | eight requests at once; its log on disk |
+//! | the archive's sender, likewise; and who asks which run of it answers | how far what it took is released | samples that came, answers, the clock every 5 s | four requests at once; its log on disk |
+//! | `archive::Archive::follow`, where there are several servers | whose samples are ours to send | the clock, each second | – |
 //! | the log's writer of each receiver (a thread) | its file | what came | 16 MiB towards the disk |
 //! | `alertmanagers::Alertmanagers::run` | nothing | an alert, what is found, the clock | 20 000 alerts, 64 MiB: what is new is not told, and counted (reject) |
 //! | an Alertmanager that is told | nothing; writes requests on a thread that may block | what waits for it, pauses | one request at once; 10 000 alerts wait: the oldest is dropped and counted |
@@ -51,6 +56,7 @@ pub mod agents;
 pub mod alertmanagers;
 pub mod alerts;
 pub mod app;
+pub mod archive;
 pub mod base;
 pub mod certificate;
 pub mod cluster;

@@ -49,6 +49,7 @@ fn checked(settings: &Settings) -> Option<ExitCode> {
         })
         .and_then(|()| pulseboard::notifying::check(settings.alertmanager_config.as_deref()))
         .and_then(|_loaded| certificate::check(settings))
+        .and_then(|()| pulseboard::archive::check(settings))
         .err()
         .map(|error| refuse(&error))
 }

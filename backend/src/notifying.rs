@@ -236,6 +236,9 @@ pub enum WindowError {
     /// There is none of that identity.
     #[error("there is no such maintenance window")]
     NotFound,
+    /// Somebody was faster.
+    #[error("somebody has changed this maintenance window meanwhile: read it again")]
+    Changed,
     /// It cannot be.
     #[error("{0}")]
     Invalid(String),

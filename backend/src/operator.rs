@@ -68,6 +68,8 @@ struct State {
     alert_threshold: f64,
     /// When that was set, Unix milliseconds; 0 before.
     set_ms: i64,
+    /// The reset of the totals of all servers that is known here; 0 for none.
+    reset_id: u64,
     /// Where several servers count together.
     shared: Option<Counted>,
 }
@@ -96,6 +98,9 @@ struct Stored {
     alert_threshold: f64,
     #[serde(default)]
     set_ms: i64,
+    /// Totals that were kept before it are over.
+    #[serde(default)]
+    reset_id: u64,
 }
 
 impl Operator {
@@ -110,9 +115,18 @@ impl Operator {
         epoch: Epoch,
         fanout: &Fanout,
     ) -> Self {
-        let (alert_threshold, set_ms) = load(&documents).unwrap_or((THRESHOLD_DEFAULT, 0));
+        let Stored {
+            alert_threshold,
+            set_ms,
+            reset_id,
+        } = load(&documents).unwrap_or(Stored {
+            alert_threshold: THRESHOLD_DEFAULT,
+            set_ms: 0,
+            reset_id: 0,
+        });
         let state = State {
             set_ms,
+            reset_id,
             shared: is_shared.then(Counted::default),
             requests_total: 0,
             errors_total: 0,
@@ -170,18 +184,59 @@ impl Operator {
         shared.map_or((0, 0), |shared| std::mem::take(&mut shared.unsent))
     }
 
-    /// Takes in what all servers have counted, without what is only on its way.
+    /// Takes in what all servers have counted, without what is only on its way: totals never go
+    /// down, but by a reset, of which `reset_id` names the newest. Whether that was not known.
     pub fn set_shared(
         &self,
         (requests, errors): (f64, f64),
         (own_requests, own_errors): (u64, u64),
-    ) {
+        reset_id: Option<u64>,
+    ) -> bool {
         // What was read as a floating point number is whole, and far below 2⁵³.
         let whole = |value: f64| value as u64;
         let mut state = self.state.lock();
-        let unsent = state.shared.map_or((0, 0), |shared| shared.unsent);
-        state.requests_total = whole(requests) + own_requests + unsent.0;
-        state.errors_total = whole(errors) + own_errors + unsent.1;
+        let shared = state.shared.unwrap_or_default();
+        if shared.is_reset {
+            // What was read is of before.
+            return false;
+        }
+        let requests = whole(requests) + own_requests + shared.unsent.0;
+        let errors = whole(errors) + own_errors + shared.unsent.1;
+        match reset_id.filter(|id| *id != state.reset_id) {
+            Some(id) => {
+                state.reset_id = id;
+                state.requests_total = requests;
+                state.errors_total = errors;
+                true
+            }
+            None => {
+                state.requests_total = state.requests_total.max(requests);
+                state.errors_total = state.errors_total.max(errors);
+                false
+            }
+        }
+    }
+
+    /// Names a reset of the totals of all servers.
+    #[must_use]
+    pub fn next_reset(&self, now_ms: i64) -> u64 {
+        let known = self.state.lock().reset_id;
+        now_ms.unsigned_abs().max(known + 1)
+    }
+
+    /// Has the newest reset that is known outlive a restart. Blocks for the disk.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub fn keep_reset(&self) -> Result<(), DocumentError> {
+        let documents = self.documents.lock();
+        let state = *self.state.lock();
+        let stored = Stored {
+            alert_threshold: state.alert_threshold,
+            set_ms: state.set_ms,
+            reset_id: state.reset_id,
+        };
+        documents.put(DOCUMENT, Expected::Any, &stored).map(drop)
     }
 
     /// Whether the totals were reset here since this was asked last.
@@ -266,6 +321,7 @@ impl Operator {
         let stored = Stored {
             alert_threshold: percent,
             set_ms,
+            reset_id: self.state.lock().reset_id,
         };
         documents.put(DOCUMENT, Expected::Any, &stored)?;
         let mut state = self.state.lock();
@@ -338,7 +394,7 @@ fn answered(telemetry: &Telemetry) -> (u64, u64) {
 }
 
 /// None that is stored is a first start; one that makes no sense is said and passed over.
-fn load(documents: &Documents) -> Option<(f64, i64)> {
+fn load(documents: &Documents) -> Option<Stored> {
     let (_, stored) = documents.get::<Stored>(DOCUMENT)?;
     let percent = stored.alert_threshold;
     if !(0.0..=100.0).contains(&percent) {
@@ -348,7 +404,7 @@ fn load(documents: &Documents) -> Option<(f64, i64)> {
         );
         return None;
     }
-    Some((percent, stored.set_ms))
+    Some(stored)
 }
 
 /// One tick's figures in the feed.
@@ -411,6 +467,51 @@ mod tests {
     use pulseboard_shared::codec::Encoding;
 
     use super::*;
+    use crate::base::clock::Clock;
+
+    fn shared() -> Operator {
+        let fanout = Fanout::start(1, &Arc::default()).expect("a thread");
+        let telemetry = Arc::<Telemetry>::default();
+        let clock = Clock::manual(0);
+        let live = Live::new(Epoch(1), 10, 10, 1_000, clock, &telemetry, &fanout);
+        let documents = Arc::new(Documents::in_memory());
+        let of = (false, true);
+        Operator::new(of, live, telemetry, documents, Epoch(1), &fanout)
+    }
+
+    #[test]
+    fn totals_of_all_servers_go_down_by_a_reset_alone() {
+        let operator = shared();
+        operator.restore((100, 10), 0);
+        // Not yet counted there, or counted and on its way.
+        assert!(!operator.set_shared((90.0, 10.0), (0, 0), None));
+        assert_eq!(operator.totals(), (100, 10));
+        operator.add(5, 1);
+        let taken = operator.take_unsent();
+        assert!(!operator.set_shared((98.0, 10.0), taken, None));
+        assert_eq!(operator.totals(), (105, 11));
+        assert!(!operator.set_shared((98.0, 10.0), (0, 0), None));
+        assert_eq!(operator.totals(), (105, 11), "they are on their way");
+        assert!(!operator.set_shared((203.0, 11.0), (0, 0), None));
+        assert_eq!(operator.totals(), (203, 11));
+        // Another server has them begin anew: once.
+        assert!(operator.set_shared((2.0, 0.0), (0, 0), Some(7)));
+        assert_eq!(operator.totals(), (2, 0));
+        assert!(!operator.set_shared((1.0, 0.0), (0, 0), Some(7)));
+        assert_eq!(operator.totals(), (2, 0));
+        // What is on its way when this one does is of before.
+        operator.reset();
+        assert!(!operator.set_shared((300.0, 30.0), (0, 0), Some(7)));
+        assert_eq!(operator.totals(), (0, 0));
+        assert!(operator.take_reset());
+        let id = operator.next_reset(3);
+        assert_eq!(id, 8, "none is named twice");
+        assert!(operator.set_shared((1.0, 0.0), (0, 0), Some(id)));
+        assert_eq!(operator.totals(), (1, 0));
+        operator.keep_reset().expect("kept");
+        let stored = load(&operator.documents.lock()).expect("it is stored");
+        assert_eq!((stored.reset_id, stored.set_ms), (8, 0));
+    }
 
     proptest! {
         #[test]

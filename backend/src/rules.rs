@@ -71,7 +71,7 @@ use crate::{
         telemetry::Telemetry,
     },
     cluster::alike::Alike,
-    expressions::Evaluating,
+    expressions::{Evaluating, KnownSelectors},
     settings::Settings,
 };
 
@@ -159,6 +159,8 @@ pub struct Rules {
     repeat_ms: i64,
     external_url: String,
     evaluating: Evaluating,
+    /// What rules ask for, each time the same.
+    selectors: KnownSelectors,
     timeout: Duration,
     /// Held while rules are changed, so that all changes have one order; taken before `groups`.
     changing: Mutex<()>,
@@ -206,6 +208,7 @@ impl Rules {
             repeat_ms: millis(settings.alert_check),
             external_url: settings.external_address(),
             evaluating,
+            selectors: KnownSelectors::default(),
             timeout: settings.query_timeout,
             changing: Mutex::new(()),
             groups: Mutex::new(Groups {

@@ -1,8 +1,10 @@
 //! Periodic work, aligned to the wall clock: the tick of the built-in source, and the sweep that
 //! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
 
+mod admitting;
 mod alike;
 mod common;
+mod counting;
 mod node;
 mod own_rows;
 mod pace;
@@ -23,8 +25,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    admitting::{keep_credentials, keep_limits},
     alike::{hear_alerts, keep_alike},
     common::keep_common,
+    counting::keep_counting,
     node::{keep_node, keep_processes},
 };
 use self::{

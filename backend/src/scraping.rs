@@ -19,6 +19,7 @@ use pulseboard_scrape::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    archive::Archive,
     base::clock::Clock,
     expressions::Evaluating,
     forwarding,
@@ -125,6 +126,7 @@ impl Scraping {
         refusals: &Arc<Refusals>,
         clock: Clock,
         evaluating: Evaluating,
+        archive: Option<Arc<Archive>>,
     ) -> Self {
         let started: Arc<OnceLock<Started>> = Arc::default();
         let told = Arc::downgrade(&started);
@@ -140,7 +142,7 @@ impl Scraping {
             file: settings.prometheus_config.clone(),
             engine: Arc::clone(engine),
             refusals: Arc::clone(refusals),
-            forwarding: forwarding::begin(settings, engine, clock.clone(), describe),
+            forwarding: forwarding::begin(settings, engine, clock.clone(), describe, archive),
             alertmanagers: Alertmanagers::new(),
             clock,
             loaded: Mutex::default(),

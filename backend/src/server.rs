@@ -9,6 +9,7 @@ mod farewell;
 mod finish;
 pub mod graphite;
 pub mod grpc;
+mod handshakes;
 #[cfg(unix)]
 pub mod hangup;
 mod http1;

@@ -22,6 +22,7 @@ mod warnings;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use pulseboard_archive::Way;
 use pulseboard_bus::Address;
 use pulseboard_shared::Role;
 
@@ -677,6 +678,51 @@ settings! {
         form: ValueKind::Single,
         parse: parse::whole::<1_048_576, 1_099_511_627_776>,
         accepts: "a whole number of bytes from 1048576 to 1099511627776",
+    }
+    /// Address of remote write of a store that gets the samples of all tenants: VictoriaMetrics,
+    /// Prometheus, Mimir, Thanos; off is none. A password may stand in it.
+    archive_write_url: Option<String> {
+        env: "ARCHIVE_WRITE_URL",
+        flag: Some("archive-write-url"),
+        key: "archive_write_url",
+        default: "off",
+        form: ValueKind::Secrets,
+        parse: parse::url_or_off,
+        accepts: "off, or an address such as http://127.0.0.1:8428/api/v1/write",
+    }
+    /// Address below which that store has the API of Prometheus, which is asked for what the own
+    /// history has no samples of; off asks nobody. A password may stand in it.
+    archive_read_url: Option<String> {
+        env: "ARCHIVE_READ_URL",
+        flag: Some("archive-read-url"),
+        key: "archive_read_url",
+        default: "off",
+        form: ValueKind::Secrets,
+        parse: parse::url_or_off,
+        accepts: "off, or an address such as http://127.0.0.1:8428",
+    }
+    /// How that store is told whose samples they are, beside the label tenant that they all have:
+    /// label is by that alone, header:NAME by a header of each request, path by {tenant} in the
+    /// addresses.
+    archive_tenant: Way {
+        env: "ARCHIVE_TENANT",
+        flag: Some("archive-tenant"),
+        key: "archive_tenant",
+        default: "label",
+        form: ValueKind::Single,
+        parse: parse::archive_tenant,
+        accepts: "label, header:NAME such as header:X-Scope-OrgID, or path",
+    }
+    /// How long samples that the archive took are held, in seconds; it gets them again when it was
+    /// started anew, since it may have lost them.
+    archive_hold: Duration {
+        env: "ARCHIVE_HOLD_SEC",
+        flag: Some("archive-hold-sec"),
+        key: "archive_hold_sec",
+        default: "300",
+        form: ValueKind::Single,
+        parse: parse::seconds::<1, 86_400>,
+        accepts: "a whole number of seconds from 1 to 86400",
     }
     /// Size of a pushed body after decompression, in bytes. A larger one is answered 413.
     max_body_bytes: usize {

@@ -18,6 +18,7 @@
 use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
+use pulseboard_bus::{Asked, Granted, Others};
 use tokio::sync::Notify;
 
 use crate::{
@@ -60,6 +61,15 @@ pub struct ShareLimits {
     pub all: usize,
     /// Sixteenths of what a tenant and all may have that are kept for those who have little.
     pub kept_sixteenths: usize,
+}
+
+/// Limits that hold for all servers of a service together; `None` where each has its own alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommonLimits {
+    /// As [`ShareLimits::address`].
+    pub address: Option<usize>,
+    /// As [`ShareLimits::token`].
+    pub token: Option<usize>,
 }
 
 /// Whom a share counts for.
@@ -132,7 +142,27 @@ pub struct Share {
 struct Taken {
     all: usize,
     by: HashMap<Key, usize>,
+    /// Where several servers have it together.
+    beyond: Option<Box<Beyond>>,
 }
+
+/// What other servers have, and what they know of this one.
+#[derive(Debug)]
+struct Beyond {
+    limits: CommonLimits,
+    /// How many of them live.
+    others: usize,
+    by: HashMap<Key, usize>,
+    /// What they were told last.
+    told: HashMap<Key, usize>,
+}
+
+/// Of a common limit a server takes so small a part, shared out among all, without asking.
+const UNASKED_PART: usize = 16;
+/// What is less than this part of a limit is not told.
+const UNTOLD_PART: usize = 64;
+/// Callers that the others are told of; of more, those that have most.
+const TOLD_MAX: usize = 4_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -232,14 +262,122 @@ impl Shares {
         limits: ShareLimits,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
+        Self::common((what, counted_as), limits, None, telemetry)
+    }
+
+    /// As [`Self::new`], of which callers may have so much at all servers together.
+    #[must_use]
+    pub fn common(
+        (what, counted_as): (&'static str, fn(Scope) -> Limit),
+        limits: ShareLimits,
+        common: Option<CommonLimits>,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
+        let beyond = common.map(|limits| {
+            Box::new(Beyond {
+                limits,
+                others: 0,
+                by: HashMap::new(),
+                told: HashMap::new(),
+            })
+        });
         Arc::new(Self {
             what,
             limits,
             counted_as,
             telemetry,
-            taken: Mutex::default(),
+            taken: Mutex::new(Taken {
+                beyond,
+                ..Taken::default()
+            }),
             given_back: Arc::default(),
         })
+    }
+
+    // Among several servers.
+
+    /// What is to be asked for before a caller takes so much more: where others know of so little
+    /// of what is taken here that all of them together could take too much.
+    #[must_use]
+    pub fn asked(&self, keys: &CallerKeys, count: usize) -> Vec<Asked> {
+        let taken = self.taken.lock();
+        let Some(beyond) = taken.beyond.as_ref().filter(|beyond| beyond.others > 0) else {
+            return Vec::new();
+        };
+        let asked = keys.each().filter_map(|(scope, key)| {
+            let max = beyond.limits.of_scope(scope)?;
+            let has = taken.by.get(&key).copied().unwrap_or_default();
+            let told = beyond.told.get(&key).copied().unwrap_or_default();
+            let unasked = (max / (UNASKED_PART * (beyond.others + 1))).max(1);
+            (has + count > told + unasked).then(|| Asked {
+                name: key.told_as().unwrap_or_default(),
+                has: has as u64,
+                wants: count.max(unasked / 2) as u64,
+                max: max as u64,
+            })
+        });
+        asked.collect()
+    }
+
+    /// What the others say to what was asked.
+    pub fn granted(&self, asked: &[Asked], granted: &[Granted]) {
+        let mut taken = self.taken.lock();
+        let Some(beyond) = &mut taken.beyond else {
+            return;
+        };
+        for (asked, granted) in asked.iter().zip(granted) {
+            if let Some(key) = Key::of_told(&asked.name) {
+                let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+                let told = count(asked.has.saturating_add(granted.taken));
+                beyond.told.insert(key.clone(), told);
+                beyond.by.insert(key, count(granted.others));
+            }
+        }
+    }
+
+    /// What the others are to be told.
+    #[must_use]
+    pub fn told(&self) -> Vec<(String, u64)> {
+        let taken = self.taken.lock();
+        let Some(beyond) = &taken.beyond else {
+            return Vec::new();
+        };
+        let counts = taken.by.iter().filter_map(|(key, count)| {
+            let max = beyond.limits.of_scope(key.scope())?;
+            let is_much = *count >= (max / UNTOLD_PART).max(1);
+            is_much.then(|| Some((key.told_as()?, *count as u64)))?
+        });
+        let mut told: Vec<(String, u64)> = counts.collect();
+        if told.len() > TOLD_MAX {
+            told.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            told.truncate(TOLD_MAX);
+        }
+        told
+    }
+
+    /// The others were told this, and this is what they have.
+    pub fn hear(&self, told: &[(String, u64)], others: &Others) {
+        let read = |(name, count): (&String, &u64)| {
+            let count = usize::try_from(*count).unwrap_or(usize::MAX);
+            Some((Key::of_told(name)?, count))
+        };
+        let mut taken = self.taken.lock();
+        if let Some(beyond) = &mut taken.beyond {
+            beyond.others = others.members;
+            beyond.by = others.sums.iter().filter_map(read).collect();
+            let told = told.iter().map(|(name, count)| (name, count));
+            beyond.told = told.filter_map(read).collect();
+        }
+    }
+
+    /// There are no others that can be reached: what is taken here counts alone.
+    pub fn forget_others(&self) {
+        let mut taken = self.taken.lock();
+        if let Some(beyond) = &mut taken.beyond {
+            beyond.others = 0;
+            beyond.by.clear();
+            beyond.told.clear();
+        }
     }
 
     /// Takes `count` for a caller.
@@ -287,6 +425,7 @@ impl Shares {
         });
         let all = self.limits.all;
         let full = full.or(is_past(taken.all, count, all).then_some((Scope::All, all)));
+        let full = full.or_else(|| taken.is_past_common(keys, count));
         let full = full.or_else(|| self.is_kept(taken, keys, count));
         full.map(|(scope, max)| Refused {
             what: self.what,
@@ -346,15 +485,18 @@ impl Shares {
         self.given_back.notify_waiters();
     }
 
-    /// How much each token has that has any.
+    /// How much each token has that has any, with what others say that they have.
     #[must_use]
     pub fn taken_per_token(&self) -> HashMap<TokenId, usize> {
         let taken = self.taken.lock();
-        let tokens = taken.by.iter().filter_map(|(key, count)| match key {
-            Key::Token(token) => Some((*token, *count)),
-            _ => None,
-        });
-        tokens.collect()
+        let beyond = taken.beyond.iter().flat_map(|beyond| &beyond.by);
+        let mut tokens = HashMap::new();
+        for (key, count) in taken.by.iter().chain(beyond) {
+            if let Key::Token(token) = key {
+                *tokens.entry(*token).or_default() += *count;
+            }
+        }
+        tokens
     }
 
     /// How much a caller has, by its token or at its address.
@@ -376,6 +518,61 @@ impl Shares {
     #[must_use]
     pub fn limits(&self) -> ShareLimits {
         self.limits
+    }
+}
+
+impl Taken {
+    /// Which limit of all servers a caller would be past.
+    fn is_past_common(&self, keys: &CallerKeys, count: usize) -> Option<(Scope, usize)> {
+        let beyond = self.beyond.as_ref()?;
+        keys.each().find_map(|(scope, key)| {
+            let max = beyond.limits.of_scope(scope)?;
+            let here = self.by.get(&key).copied().unwrap_or_default();
+            let there = beyond.by.get(&key).copied().unwrap_or_default();
+            is_past(here.saturating_add(there), count, max).then_some((scope, max))
+        })
+    }
+}
+
+impl CommonLimits {
+    fn of_scope(&self, scope: Scope) -> Option<usize> {
+        match scope {
+            Scope::Address => self.address,
+            Scope::Token | Scope::NoToken => self.token,
+            Scope::Client | Scope::Tenant | Scope::All | Scope::Kept => None,
+        }
+    }
+}
+
+impl Key {
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Client(_) => Scope::Client,
+            Self::Address(_) => Scope::Address,
+            Self::Token(_) => Scope::Token,
+            Self::NoToken(_) => Scope::NoToken,
+            Self::Tenant(_) => Scope::Tenant,
+        }
+    }
+
+    /// What it is called among servers, if it is any thing of theirs.
+    fn told_as(&self) -> Option<String> {
+        match self {
+            Self::Address(network) => Some(format!("a:{network}")),
+            Self::Token(token) => Some(format!("t:{token}")),
+            Self::NoToken(network) => Some(format!("n:{network}")),
+            Self::Client(_) | Self::Tenant(_) => None,
+        }
+    }
+
+    fn of_told(name: &str) -> Option<Self> {
+        let (kind, name) = name.split_once(':')?;
+        match kind {
+            "a" => name.parse().ok().map(Self::Address),
+            "t" => name.parse().ok().map(Self::Token),
+            "n" => name.parse().ok().map(Self::NoToken),
+            _ => None,
+        }
     }
 }
 
@@ -741,5 +938,75 @@ mod tests {
             held.clear();
             assert!(shares.taken.lock().by.is_empty());
         }
+    }
+
+    #[test]
+    fn servers_together_keep_a_limit_and_ask_when_they_are_near_it() {
+        let limits = ShareLimits {
+            client: usize::MAX,
+            token: 1_000,
+            address: 1_000,
+            tenant: 1_000,
+            all: 1_000,
+            kept_sixteenths: 0,
+        };
+        let common = CommonLimits {
+            address: None,
+            token: Some(100),
+        };
+        let of = || {
+            Shares::common(
+                ("streams", |_| Limit::Rooms),
+                limits,
+                Some(common),
+                Arc::default(),
+            )
+        };
+        let (here, there) = (of(), of());
+        let caller = keys(1, 1, "t", "a");
+        let name = format!("t:{}", caller.token.expect("a token"));
+        let hears = |one: &Shares, count: u64| {
+            let sums = HashMap::from([(name.clone(), count)]);
+            one.hear(&one.told(), &Others { members: 1, sums });
+        };
+        // Alone nobody asks, and it is a limit all the same.
+        let held: Vec<Share> = (0..60)
+            .map(|_| here.acquire(&caller, 1).expect("room"))
+            .collect();
+        assert!(here.asked(&caller, 1).is_empty());
+        assert_eq!(here.told(), [(name.clone(), 60)]);
+        hears(&here, 0);
+        hears(&there, 60);
+        // A 32nd of it is taken without asking.
+        let mut others: Vec<Share> = Vec::new();
+        while there.asked(&caller, 1).is_empty() {
+            others.push(there.acquire(&caller, 1).expect("room"));
+        }
+        assert_eq!(others.len(), 3);
+        let asked = there.asked(&caller, 1);
+        assert_eq!((asked[0].has, asked[0].wants, asked[0].max), (3, 1, 100));
+        let granted = |others, taken| [Granted { others, taken }];
+        there.granted(&asked, &granted(60, 30));
+        assert!(there.asked(&caller, 27).is_empty(), "it was given them");
+        others.extend((0..37).map(|_| there.acquire(&caller, 1).expect("room")));
+        let full = refused(Scope::Token, 100);
+        assert_eq!(
+            there
+                .acquire(&caller, 1)
+                .err()
+                .map(|refused| (refused.scope, refused.max)),
+            Some((full.scope, full.max))
+        );
+        assert!(
+            there.acquire(&keys(1, 1, "u", "a"), 1).is_ok(),
+            "others have their own"
+        );
+        // Who is no more has nothing, and nobody is asked who is not there.
+        hears(&there, 0);
+        assert!(there.acquire(&caller, 1).is_ok());
+        there.forget_others();
+        assert!(there.asked(&caller, 50).is_empty());
+        drop((held, others));
+        assert!(here.told().is_empty());
     }
 }

@@ -4,10 +4,13 @@
 //! Pure but for locks; times are the caller's. What is here outlives a restart by the journal,
 //! which keeps every item and, now and then, a [`Snapshot`] of everything.
 
+pub mod hearing;
+pub mod items;
+pub mod together;
 pub mod track;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{
         Arc,
@@ -18,22 +21,17 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use pulseboard_shared::protocol::{
-    dashboard::{Bucket, Init, ItemTotals, Opening, TotalsByName, Update},
+    dashboard::{Init, ItemTotals, Opening, Update},
     follow::FeedName,
 };
-use serde::{Deserialize, Serialize};
 
+pub use self::items::{BucketLength, Items, NAMES_MAX, TooManyNames};
+use self::together::Together;
 use crate::base::json::json_text;
 use pulseboard_feed::{
     At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
 };
-
-/// Names of one tenant; an item of a further one is refused.
-pub const NAMES_MAX: usize = 1_000;
-
-/// Buckets with data that an update carries, and that are kept per length.
-const BUCKETS_KEPT: usize = 10;
 
 /// An update replaces the one before: a slow stream needs the newest only.
 const UPDATE_LOG: Bounds = Bounds {
@@ -42,43 +40,13 @@ const UPDATE_LOG: Bounds = Bounds {
     lag: 2,
 };
 
-/// Length of a bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BucketLength {
-    /// A minute.
-    #[default]
-    Minute,
-    /// Five minutes.
-    FiveMinutes,
-    /// An hour.
-    Hour,
-}
-
-impl BucketLength {
-    const ALL: [Self; 3] = [Self::Minute, Self::FiveMinutes, Self::Hour];
-
-    /// From `?window=`.
-    #[must_use]
-    pub fn from_seconds(seconds: u32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|length| length.seconds() == seconds)
-    }
-
-    const fn seconds(self) -> u32 {
-        match self {
-            Self::Minute => 60,
-            Self::FiveMinutes => 300,
-            Self::Hour => 3_600,
-        }
-    }
-}
-
 /// All tenants' tracked items.
 pub struct TrackedItems {
     tenants: RwLock<HashMap<Box<str>, Arc<TenantItems>>>,
     epoch: Epoch,
     fanout: Fanout,
+    /// Other servers count, too.
+    is_shared: bool,
 }
 
 /// One tenant's tracked items.
@@ -87,127 +55,13 @@ pub struct TenantItems {
     items: Mutex<Items>,
     /// Streams that other servers have open.
     elsewhere: AtomicU64,
+    /// What the others counted, where there are some; a leaf lock.
+    together: Option<Mutex<Together>>,
     feed: Arc<Feed<UpdatePayload>>,
-}
-
-/// Everything that was tracked by one tenant; also the form in which it is kept on disk.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Items(BTreeMap<String, Item>);
-
-/// What was tracked under one name.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Item {
-    /// Kept by the name that it has had since the first journal.
-    #[serde(rename = "tally")]
-    totals: ItemTotals,
-    /// The newest buckets that hold data, oldest first, in the order of [`BucketLength::ALL`].
-    buckets: [VecDeque<Bucket>; 3],
 }
 
 /// Tenants and what they tracked.
 pub type Snapshot = BTreeMap<String, Items>;
-
-/// The tenant has [`NAMES_MAX`] names already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this type would be new, and the tenant has {NAMES_MAX} types already")]
-pub struct TooManyNames;
-
-impl Items {
-    /// The same in parts of at most `names` each.
-    pub(crate) fn in_parts(self, names: usize) -> impl Iterator<Item = Self> {
-        let mut items = self.0.into_iter();
-        std::iter::from_fn(move || {
-            let part: BTreeMap<String, Item> = items.by_ref().take(names.max(1)).collect();
-            (!part.is_empty()).then_some(Self(part))
-        })
-    }
-
-    /// Puts a part back; of a name that is there, too, the part's counts.
-    pub(crate) fn take_in(&mut self, part: Self) {
-        self.0.extend(part.0);
-    }
-
-    /// Counts one item.
-    ///
-    /// # Errors
-    /// It would be a name too many.
-    pub fn add(&mut self, name: &str, value: f64, at_ms: i64) -> Result<ItemTotals, TooManyNames> {
-        if !self.0.contains_key(name) && self.0.len() >= NAMES_MAX {
-            return Err(TooManyNames);
-        }
-        let item = match self.0.get_mut(name) {
-            Some(item) => item,
-            None => self.0.entry(name.to_owned()).or_default(),
-        };
-        item.totals.count += 1;
-        item.totals.total = sum(item.totals.total, value);
-        // Not the greatest: the clock may have been set back.
-        item.totals.last_update_ms = at_ms;
-        for (length, buckets) in BucketLength::ALL.into_iter().zip(&mut item.buckets) {
-            let length_ms = i64::from(length.seconds()) * 1000;
-            let start_ms = at_ms.div_euclid(length_ms) * length_ms;
-            let known = buckets
-                .iter()
-                .rposition(|bucket| bucket.start_ms <= start_ms);
-            match known {
-                Some(index) if buckets[index].start_ms == start_ms => {
-                    buckets[index].count += 1;
-                    buckets[index].sum = sum(buckets[index].sum, value);
-                    continue;
-                }
-                // Older than all that is kept: it would go at once.
-                None if buckets.len() == BUCKETS_KEPT => continue,
-                _ => {}
-            }
-            let bucket = Bucket {
-                count: 1,
-                sum: value,
-                start_ms,
-            };
-            buckets.insert(known.map_or(0, |index| index + 1), bucket);
-            if buckets.len() > BUCKETS_KEPT {
-                buckets.pop_front();
-            }
-        }
-        Ok(item.totals)
-    }
-
-    /// Lets buckets go that have not begun yet: the clock has been set back since they were made.
-    fn forget_after(&mut self, now_ms: i64) {
-        let all = self.0.values_mut().flat_map(|item| &mut item.buckets);
-        for buckets in all {
-            while buckets
-                .back()
-                .is_some_and(|newest| newest.start_ms > now_ms)
-            {
-                buckets.pop_back();
-            }
-        }
-    }
-
-    fn table(&self) -> TotalsByName {
-        let totals = |(name, item): (&String, &Item)| (name.clone(), item.totals);
-        self.0.iter().map(totals).collect()
-    }
-
-    /// Newest first.
-    fn series(&self, name: &str, length: BucketLength) -> Vec<Bucket> {
-        let item = self.0.get(name);
-        item.map(|item| {
-            item.buckets[length as usize]
-                .iter()
-                .rev()
-                .copied()
-                .collect()
-        })
-        .unwrap_or_default()
-    }
-}
-
-/// A sum that stays a number that JSON has, whatever finite values come.
-fn sum(so_far: f64, value: f64) -> f64 {
-    (so_far + value).clamp(f64::MIN, f64::MAX)
-}
 
 impl TrackedItems {
     /// Nothing tracked yet.
@@ -217,13 +71,27 @@ impl TrackedItems {
             tenants: RwLock::default(),
             epoch,
             fanout: fanout.clone(),
+            is_shared: false,
+        }
+    }
+
+    /// The same where other servers count, too.
+    #[must_use]
+    pub fn together(self) -> Self {
+        Self {
+            is_shared: true,
+            ..self
         }
     }
 
     /// Takes over what was kept.
     pub fn restore(&self, snapshot: Snapshot) {
         for (tenant, items) in snapshot {
-            *self.tenant(&tenant).items.lock() = items;
+            let tenant = self.tenant(&tenant);
+            if let Some(together) = &tenant.together {
+                *together.lock() = Together::going_on(&items);
+            }
+            *tenant.items.lock() = items;
         }
     }
 
@@ -259,6 +127,7 @@ impl TrackedItems {
             Arc::new(TenantItems {
                 items: Mutex::default(),
                 elsewhere: AtomicU64::new(0),
+                together: self.is_shared.then(Mutex::default),
                 feed: Feed::new(self.epoch, UPDATE_LOG, &self.fanout),
             })
         });
@@ -281,6 +150,7 @@ impl TrackedItems {
                     items.forget_after(now_ms);
                     items.clone()
                 };
+                let items = tenant.with_others(items);
                 let clients = tenant.clients_everywhere();
                 tenant.feed.append(UpdatePayload {
                     items,
@@ -316,7 +186,51 @@ impl TenantItems {
     /// # Errors
     /// It would be a name too many.
     pub fn add(&self, name: &str, value: f64, at_ms: i64) -> Result<ItemTotals, TooManyNames> {
-        self.items.lock().add(name, value, at_ms)
+        let totals = self.items.lock().add(name, value, at_ms)?;
+        if let Some(together) = &self.together {
+            together.lock().has_changed(name);
+        }
+        Ok(totals)
+    }
+
+    /// These with what other servers counted.
+    fn with_others(&self, mut items: Items) -> Items {
+        if let Some(together) = &self.together {
+            items.add_all(&together.lock().all_others());
+        }
+        items
+    }
+
+    /// What everybody counted, all of it here where there is one server, as `look` sees it.
+    fn look<T>(&self, look: impl FnOnce(&Items) -> T) -> T {
+        if self.together.is_none() {
+            return look(&self.items.lock());
+        }
+        let items = self.items.lock().clone();
+        look(&self.with_others(items))
+    }
+
+    /// What is to be told to other servers, and what is known of them; `None` where there are none.
+    #[must_use]
+    pub fn together(&self) -> Option<&Mutex<Together>> {
+        self.together.as_ref()
+    }
+
+    /// What was counted here under these names, as others are told of it.
+    #[must_use]
+    pub fn as_told(&self, names: &[String]) -> Vec<(String, Vec<u8>)> {
+        let Some(together) = &self.together else {
+            return Vec::new();
+        };
+        let own = {
+            let items = self.items.lock();
+            let own = names.iter().filter_map(|name| {
+                let item = items.0.get(name)?;
+                Some((name.clone(), item.clone()))
+            });
+            Items(own.collect())
+        };
+        together.lock().as_told(names, own)
     }
 
     /// Streams of this tenant that are open on this server now.
@@ -340,7 +254,7 @@ impl TenantItems {
     #[must_use]
     pub fn init(&self) -> Init {
         Init {
-            metrics: self.items.lock().table(),
+            metrics: self.look(Items::table),
             connected_clients: self.clients_everywhere() + 1,
         }
     }
@@ -352,7 +266,7 @@ impl TenantItems {
         Opening {
             update: Update {
                 stats: init.clone(),
-                time_series: self.items.lock().series(&view.name, view.length),
+                time_series: self.look(|items| items.series(&view.name, view.length)),
                 now_ms,
             },
             init,
@@ -443,8 +357,9 @@ impl fmt::Debug for TenantItems {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use pulseboard_shared::protocol::dashboard::Bucket;
 
-    use super::*;
+    use super::{items::BUCKETS_KEPT, *};
 
     proptest! {
         #[test]

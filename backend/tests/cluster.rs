@@ -185,6 +185,9 @@ async fn without_redis_each_goes_on_alone_and_says_so_and_joins_again() {
         .await;
         let answer = server.get("/api/stats").await;
         assert_eq!(answer.headers()["pulseboard-degraded"], "bus");
+        let ready = server.json("/readyz").await;
+        let since = ready["cluster"]["alone_since_ms"].as_i64();
+        assert!(since.is_some_and(|since| since > 0), "since when: {ready}");
     }
     let mut viewers = vec![
         Viewer::open(&a, &notes).await,
@@ -210,6 +213,8 @@ async fn without_redis_each_goes_on_alone_and_says_so_and_joins_again() {
             server.is_joined_by(2).await;
             let answer = server.get("/api/stats").await;
             assert!(!answer.headers().contains_key("pulseboard-degraded"));
+            let ready = server.json("/readyz").await;
+            assert_eq!(ready["cluster"].get("alone_since_ms"), None, "{ready}");
         }
         for viewer in &mut viewers {
             viewer.steps(5).await;
@@ -463,4 +468,42 @@ async fn a_server_that_leaves_sends_its_viewers_to_the_others_in_parts() {
     // It said so: nobody waits until it is dead.
     b.is_joined_by(1).await;
     assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_sees_who_is_there_and_who_does_what_for_all() {
+    if !has_redis() {
+        return;
+    }
+    let redis = Redis::start();
+    let settings = [
+        ("METRIC_SOURCE", "simulator"),
+        ("AUTH_TOKENS", "the-token-of-an-admin=admin"),
+    ];
+    let [a, b] = ["a", "b"].map(|name| Server::start(name, &redis, &settings));
+    for server in [&a, &b] {
+        server.is_joined_by(2).await;
+    }
+    let members = async |server: &Server| -> Vec<Value> {
+        let asked = server
+            .http
+            .get(format!("http://{}/api/cluster", server.address));
+        let asked = asked.header("authorization", "Bearer the-token-of-an-admin");
+        let answer = asked.send().await.expect("an answer");
+        let answer: Value = answer.json().await.expect("JSON");
+        answer["members"].as_array().cloned().unwrap_or_default()
+    };
+    for server in [&a, &b] {
+        eventually("one of the two makes figures up", async || {
+            let members = members(server).await;
+            let makers = members.iter().filter(|one| one["leases"]["sim"] == 1);
+            members.len() == 2 && makers.count() == 1
+        })
+        .await;
+        let members = members(server).await;
+        let own = members.iter().filter(|one| one["this"] == true);
+        let own: Vec<&Value> = own.map(|one| &one["instance"]).collect();
+        assert_eq!(own, [server.name]);
+    }
+    assert_eq!(a.get("/api/cluster").await.status(), 401);
 }

@@ -81,9 +81,11 @@ fn program(name: &str) -> Option<PathBuf> {
     .iter()
     .map(|folder| Path::new(folder).join(name))
     .chain(
-        std::env::var_os("PULSEBOARD_NGINX")
-            .map(PathBuf::from)
-            .filter(|_| name == "nginx"),
+        [("nginx", "PULSEBOARD_NGINX"), ("haproxy", "HAPROXY")]
+            .iter()
+            .filter(|(of, _)| *of == name)
+            .filter_map(|(_, variable)| std::env::var_os(variable))
+            .map(PathBuf::from),
     )
     .find(|path| path.is_file())
 }

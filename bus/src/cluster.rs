@@ -85,6 +85,41 @@ impl Space {
     }
 }
 
+/// What a member says of one figure before it has more of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which.
+    pub name: String,
+    /// What it has.
+    pub has: u64,
+    /// How much more it would have.
+    pub wants: u64,
+    /// What all members together may have.
+    pub max: u64,
+}
+
+/// What it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// What the others have.
+    pub others: u64,
+    /// What counts as the member's own from here on, beside what it has.
+    pub taken: u64,
+}
+
+/// What the other members have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// How many of them live.
+    pub members: usize,
+    /// The sums of their figures by name.
+    pub sums: HashMap<String, u64>,
+}
+
+/// Figures that end with their member are kept for so long: a little longer than it takes until it
+/// counts as dead.
+const OWN_FIGURES_KEPT: Duration = Duration::from_secs(7);
+
 /// Figures that each member has for itself and that are added up over those that live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
@@ -281,6 +316,72 @@ impl Cluster {
         put(self.ask(tenant, command).await?)
     }
 
+    /// Every field of a tenant's hash: what each member writes under names of its own, so that
+    /// nobody writes over what another does, and writing it again changes nothing.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn fields(&self, tenant: &str, hash: &str) -> Result<Vec<(String, Bytes)>, BusError> {
+        let of = "fields";
+        let key = self.hub.keys.tenant(tenant, hash);
+        let command = redis::cmd("HGETALL").arg(key).clone();
+        let answer = self.ask(tenant, command).await?;
+        value::pairs(value::list(answer, of)?.into_iter(), of)
+    }
+
+    /// Writes fields of a tenant's hash.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn put_fields(
+        &self,
+        tenant: &str,
+        hash: &str,
+        fields: &[(String, Vec<u8>)],
+    ) -> Result<(), BusError> {
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("HSET");
+        command.arg(self.hub.keys.tenant(tenant, hash));
+        for (field, bytes) in fields {
+            command.arg(field).arg(&**bytes);
+        }
+        self.ask(tenant, command).await.map(drop)
+    }
+
+    /// The revision of a table; 0 where nothing was ever in it.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn table_revision(&self, tenant: &str, name: &str) -> Result<u64, BusError> {
+        let [_, revision] = self.table_keys(tenant, name);
+        let command = redis::cmd("GET").arg(revision).clone();
+        match self.ask(tenant, command).await? {
+            Value::Nil => Ok(0),
+            revision => value::number(revision, "a revision"),
+        }
+    }
+
+    /// Fills a table that nothing was ever in, as one step; whether it was such a one.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn begin_table(
+        &self,
+        (tenant, table): (&str, &str),
+        entries: &[(String, Vec<u8>)],
+    ) -> Result<bool, BusError> {
+        let mut command = Name::Begin.command(2);
+        let [entries_key, revision] = self.table_keys(tenant, table);
+        command.arg(entries_key).arg(revision);
+        for (entry, bytes) in entries {
+            command.arg(entry).arg(&**bytes);
+        }
+        let begun: u8 = value::number(self.ask(tenant, command).await?, "a table")?;
+        Ok(begun == 1)
+    }
+
     // What ends by itself.
 
     fn digest_key(&self, space: Space, digest: &str) -> String {
@@ -332,6 +433,59 @@ impl Cluster {
         value::maybe_bytes(self.ask("", command).await?, "GET")
     }
 
+    /// As [`Self::keep`], for what is one of a list of which there may be so many: past that the
+    /// oldest of the list go, whose digests are returned.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn keep_of(
+        &self,
+        (space, digest): (Space, &str),
+        bytes: &[u8],
+        kept: Duration,
+        (list, max): (&str, usize),
+    ) -> Result<Vec<String>, BusError> {
+        let mut command = Name::Keep.command(2);
+        command
+            .arg(self.digest_key(space, digest))
+            .arg(self.digest_key(space, &format!("of:{list}")))
+            .arg(self.digest_key(space, ""))
+            .arg(digest)
+            .arg(bytes)
+            .arg(millis(kept))
+            .arg(max);
+        let of = "those that went";
+        let gone = value::list(self.ask("", command).await?, of)?;
+        gone.into_iter().map(|one| value::text(one, of)).collect()
+    }
+
+    /// What is kept under each of these digests.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn look_all(
+        &self,
+        space: Space,
+        digests: &[String],
+    ) -> Result<Vec<Option<Bytes>>, BusError> {
+        if digests.is_empty() {
+            return Ok(Vec::new());
+        }
+        let of = "MGET";
+        let mut command = redis::cmd(of);
+        for digest in digests {
+            command.arg(self.digest_key(space, digest));
+        }
+        let found = value::list(self.ask("", command).await?, of)?;
+        if found.len() != digests.len() {
+            return Err(BusError::Odd(of));
+        }
+        found
+            .into_iter()
+            .map(|one| value::maybe_bytes(one, of))
+            .collect()
+    }
+
     /// What is kept under a digest, for who asks first alone.
     ///
     /// # Errors
@@ -353,6 +507,21 @@ impl Cluster {
             .clone();
         let gone: u64 = value::number(self.ask("", command).await?, "DEL")?;
         Ok(gone > 0)
+    }
+
+    /// Keeps nothing under these digests any more.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn forget_all(&self, space: Space, digests: &[String]) -> Result<(), BusError> {
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("DEL");
+        for digest in digests {
+            command.arg(self.digest_key(space, digest));
+        }
+        self.ask("", command).await.map(drop)
     }
 
     // Figures.
@@ -397,6 +566,77 @@ impl Cluster {
             *sum = sum.saturating_add(value.unwrap_or_default());
         }
         Ok(sums)
+    }
+
+    fn own_figures(&self, of: &str) -> [String; 3] {
+        let keys = &self.hub.keys;
+        let all = keys.own(&format!("own:{of}:"));
+        [keys.own("members"), format!("{all}{}", self.member()), all]
+    }
+
+    /// Says all of our figures of a kind and hears those of the others that live. Ours are
+    /// forgotten with us: at once by the others when we are dead to them, and by Redis soon after.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn tell(&self, kind: &str, own: &[(String, u64)]) -> Result<Others, BusError> {
+        let of = "figures of members";
+        let [members, ours, all] = self.own_figures(kind);
+        let mut command = Name::Tell.command(2);
+        command
+            .arg(members)
+            .arg(ours)
+            .arg(&**self.member())
+            .arg(all)
+            .arg(millis(crate::members::DEAD_AFTER))
+            .arg(millis(OWN_FIGURES_KEPT));
+        for (name, figure) in own {
+            command.arg(name).arg(*figure);
+        }
+        let mut answer = value::list(self.ask("", command).await?, of)?.into_iter();
+        let members = value::number(value::next(&mut answer, of)?, of)?;
+        let mut sums = HashMap::new();
+        for (name, sum) in value::pairs(answer, of)? {
+            let sum = std::str::from_utf8(&sum)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            sums.insert(name, sum.ok_or(BusError::Odd(of))?);
+        }
+        Ok(Others { members, sums })
+    }
+
+    /// Says what we have of some figures of a kind, and takes as much more of each as the limit of
+    /// all leaves, as one step. It counts as ours until figures are said again.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn ask_for(&self, kind: &str, asked: &[Asked]) -> Result<Vec<Granted>, BusError> {
+        let of = "a share";
+        let [members, ours, all] = self.own_figures(kind);
+        let mut command = Name::Ask.command(2);
+        command
+            .arg(members)
+            .arg(ours)
+            .arg(&**self.member())
+            .arg(all)
+            .arg(millis(crate::members::DEAD_AFTER))
+            .arg(millis(OWN_FIGURES_KEPT));
+        for one in asked {
+            command
+                .arg(&one.name)
+                .arg(one.has)
+                .arg(one.wants)
+                .arg(one.max);
+        }
+        let mut answer = value::list(self.ask("", command).await?, of)?.into_iter();
+        let mut granted = Vec::with_capacity(asked.len());
+        for _ in asked {
+            granted.push(Granted {
+                others: value::number(value::next(&mut answer, of)?, of)?,
+                taken: value::number(value::next(&mut answer, of)?, of)?,
+            });
+        }
+        Ok(granted)
     }
 
     // Counts.

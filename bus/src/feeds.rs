@@ -1,7 +1,7 @@
 //! The feeds that this server watches: each with its copy of it and its sink.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +16,7 @@ use pulseboard_feed::Epoch;
 use crate::{
     figures::Figures,
     key::FeedKey,
-    replica::{Action, Ask, Page, Replica},
+    replica::{Action, Ask, Own, Page, Replica},
     route::{FeedKeys, Partition},
     sink::FeedSink,
 };
@@ -31,6 +31,9 @@ pub(crate) struct Entry {
     /// Whether it waits to be read.
     pub(crate) is_queued: AtomicBool,
     core: Mutex<Core>,
+    /// What is to be told while there is no Redis, in the order in which it was published. Leaf lock;
+    /// the partition's outbox may be held for it, and is not held when it is told.
+    alone: Mutex<VecDeque<(Own, Option<Bytes>)>>,
 }
 
 struct Core {
@@ -93,6 +96,7 @@ impl Entry {
                 sink,
                 heard: Instant::now(),
             }),
+            alone: Mutex::default(),
         }
     }
 
@@ -152,14 +156,26 @@ impl Entry {
         now.duration_since(self.core.lock().heard).as_secs() >= 1
     }
 
-    /// A frame of our own, or only that there is no Redis.
-    pub(crate) fn alone(&self, epoch: Epoch, frame: Option<Bytes>, figures: &Figures) {
+    /// A frame of our own, or only that there is no Redis, to be told by [`Self::tell_alone`].
+    pub(crate) fn next_alone(&self, own: Own, frame: Option<Bytes>) {
+        self.alone.lock().push_back((own, frame));
+    }
+
+    /// Tells what waits for that. What comes when there is a Redis again comes from there.
+    pub(crate) fn tell_alone(&self, figures: &Figures, is_alone: impl Fn() -> bool) {
         let mut core = self.core.lock();
-        let actions = match frame {
-            Some(frame) => core.replica.alone(epoch, frame),
-            None => core.replica.begin_alone(epoch),
-        };
-        core.tell(None, actions, figures);
+        loop {
+            let next = self.alone.lock().pop_front();
+            let Some((own, frame)) = next else { return };
+            if !is_alone() {
+                continue;
+            }
+            let actions = match frame {
+                Some(frame) => core.replica.alone(own, frame),
+                None => core.replica.begin_alone(own),
+            };
+            core.tell(None, actions, figures);
+        }
     }
 }
 

@@ -22,7 +22,8 @@ use crate::{
     feeds::{Entry, Feeds, bit},
     figures::Figures,
     key::FeedKey,
-    outbox::{Job, Lane, Outbox, Total},
+    outbox::{HELD_MAX, Job, KEPT, Lane, Outbox, Total},
+    replica::Own,
     route::{Keys, PARTITIONS, Partition},
     settings::Settings,
     sink::{FeedSink, Placed, Refused, State},
@@ -30,6 +31,9 @@ use crate::{
 
 /// All partitions.
 pub(crate) const ALL: u64 = u64::MAX;
+
+/// See [`Own::apart`].
+const OWN_APART_MAX: u64 = 8_000;
 
 /// Everything that is shared.
 pub(crate) struct Hub {
@@ -224,6 +228,7 @@ impl Hub {
         let Some(outbox) = self.outbox(partition) else {
             return Ok(());
         };
+        self.make_room(job.bytes());
         let mut outbox = outbox.lock();
         let own = match (&lane, &job) {
             (Lane::Feed(key), Job::Frame { frame, .. }) if self.is_alone(partition) => {
@@ -235,24 +240,53 @@ impl Hub {
         if pushed.is_err() {
             self.figures.refused.add(1);
         }
-        if let Some((key, frame)) = own {
+        let entry = match own {
             // Those who are here get it, whatever becomes of it elsewhere.
-            self.deliver_alone(&key, frame);
-        } else {
-            pushed?;
-        }
+            Some((key, frame)) => self.next_alone(&key, frame),
+            None => {
+                pushed?;
+                None
+            }
+        };
         drop(outbox);
+        // Not under the partition's lock: what a sink waits for may wait for another of its feeds.
+        if let Some(entry) = entry {
+            self.tell_alone(&entry);
+        }
         if let Some(node) = self.node(partition) {
             node.send.notify_one();
         }
         Ok(())
     }
 
-    fn deliver_alone(&self, key: &FeedKey, frame: Bytes) {
-        let entry = self.feeds.lock().get(key);
-        if let Some(entry) = entry {
-            entry.alone(own_epoch(), Some(frame), &self.figures);
+    /// Has what was taken, and is only kept for being sent again, give way to what is new: the oldest
+    /// of all partitions first, and at once so much that this is not done for each frame.
+    fn make_room(&self, bytes: usize) {
+        if self.total.bytes() + bytes <= HELD_MAX {
+            return;
         }
+        let now = Instant::now();
+        for part in [2, 4, 8, 16, 32, u32::MAX] {
+            if self.total.taken() == 0 || self.total.bytes() + bytes <= HELD_MAX - HELD_MAX / 16 {
+                return;
+            }
+            for outbox in &self.outboxes {
+                let forgotten = outbox.lock().forget_taken(now, KEPT / part);
+                self.figures.dropped_kept.add(forgotten);
+            }
+        }
+    }
+
+    /// Puts a frame behind what a feed that is watched here is to be told alone, in the order of its
+    /// partition; for who then calls [`Self::tell_alone`].
+    fn next_alone(&self, key: &FeedKey, frame: Bytes) -> Option<Arc<Entry>> {
+        let entry = self.feeds.lock().get(key)?;
+        entry.next_alone(own_run(), Some(frame));
+        Some(entry)
+    }
+
+    fn tell_alone(&self, entry: &Entry) {
+        entry.tell_alone(&self.figures, || self.is_alone(entry.partition));
     }
 
     // Watching.
@@ -270,7 +304,8 @@ impl Hub {
             old.is_wanted.store(false, Ordering::Release);
         }
         if self.is_alone(entry.partition) {
-            entry.alone(own_epoch(), None, &self.figures);
+            entry.next_alone(own_run(), None);
+            self.tell_alone(&entry);
         }
         if let Some(node) = self.node(entry.partition) {
             node.change_soon([Arc::clone(&entry)]);
@@ -388,31 +423,35 @@ impl Hub {
             }
         }
         let was = self.alone_set.load(Ordering::Acquire);
-        for partition in Partition::all().filter(|one| alone & !was & bit(*one) != 0) {
-            self.go_alone(partition);
-        }
+        let gone = Partition::all().filter(|one| alone & !was & bit(*one) != 0);
+        let entries: Vec<Arc<Entry>> = gone.flat_map(|one| self.go_alone(one)).collect();
         // Only what is served has ended; what is between keeps what it was.
         self.alone_set.fetch_and(!connected, Ordering::AcqRel);
         self.figures.connected.set(i64::from(connected == ALL));
         let why = Arc::clone(&known.why);
         drop(known);
+        for entry in entries {
+            self.tell_alone(&entry);
+        }
         self.tell(connected, alone, why);
     }
 
-    /// From now on what is published is told here at once, and what waits is told now.
-    fn go_alone(&self, partition: Partition) {
+    /// From now on what is published is told here at once, and what waits is told now: to these, by
+    /// [`Self::tell_alone`].
+    fn go_alone(&self, partition: Partition) -> Vec<Arc<Entry>> {
         let Some(outbox) = self.outbox(partition) else {
-            return;
+            return Vec::new();
         };
         let outbox = outbox.lock();
         self.alone_set.fetch_or(bit(partition), Ordering::AcqRel);
         let entries = self.feeds.lock().of(bit(partition));
-        for entry in entries {
-            entry.alone(own_epoch(), None, &self.figures);
+        for entry in &entries {
+            entry.next_alone(own_run(), None);
         }
         for (key, frame) in outbox.unsent() {
-            self.deliver_alone(key, frame.clone());
+            let _told_below = self.next_alone(key, frame.clone());
         }
+        entries
     }
 
     fn tell(&self, connected: u64, alone: u64, why: Arc<str>) {
@@ -457,6 +496,135 @@ pub(crate) fn now_ms() -> i64 {
 
 /// Names a run of offsets that is this server's alone: two that go alone in the same millisecond do
 /// not take the same.
-fn own_epoch() -> Epoch {
-    Epoch::at(now_ms() + fastrand::i64(0..1_000))
+fn own_run() -> Own {
+    Own {
+        epoch: Epoch::at(now_ms() + fastrand::i64(0..1_000)),
+        apart: fastrand::u64(0..OWN_APART_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc::{Receiver, Sender, channel},
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::key::Kind;
+
+    /// A hub without a Redis, which is alone at once.
+    fn alone() -> Arc<Hub> {
+        let address = "redis://127.0.0.1:1".parse().expect("an address");
+        let settings = Settings {
+            alone_after: Duration::ZERO,
+            ..Settings::new(address, "a")
+        };
+        let hub = Hub::new(settings, "a.1".into());
+        hub.look(None);
+        Arc::new(hub)
+    }
+
+    fn publish(hub: &Hub, key: &FeedKey, text: &'static str) {
+        let job = Job::Frame {
+            once: None,
+            frame: Bytes::from_static(text.as_bytes()),
+        };
+        let sent = hub.send(Partition::of(""), Lane::Feed(key.clone()), job, None);
+        assert_eq!(sent, Ok(()));
+    }
+
+    /// Says what it is told, and waits where it is to.
+    struct Slow {
+        said: Mutex<Sender<Bytes>>,
+        goes_on: Option<Mutex<Receiver<()>>>,
+    }
+
+    impl FeedSink for Slow {
+        fn append(&self, _epoch: Epoch, _offset: u64, frame: Bytes) {
+            self.said.lock().send(frame).expect("somebody hears");
+            if let Some(goes_on) = &self.goes_on {
+                goes_on.lock().recv().expect("it goes on");
+            }
+        }
+
+        fn reset(&self, _epoch: Epoch, _first_offset: u64, _frames: Vec<Bytes>) {}
+    }
+
+    /// A tick that is told waits for the journal, whose snapshot waits for the alert that is just
+    /// published: that must not wait for the tick.
+    #[test]
+    fn alone_one_feed_does_not_wait_for_what_another_is_told() {
+        let hub = alone();
+        let (said, ticks) = channel();
+        let (go_on, goes_on) = channel();
+        let slow = Slow {
+            said: Mutex::new(said),
+            goes_on: Some(Mutex::new(goes_on)),
+        };
+        let (said, alerts) = channel();
+        let quick = Slow {
+            said: Mutex::new(said),
+            goes_on: None,
+        };
+        let (tick, alert) = (FeedKey::own(Kind::Tick), FeedKey::own(Kind::Alert));
+        let _ticks = hub.watch(tick.clone(), None, Arc::new(slow));
+        let _alerts = hub.watch(alert.clone(), None, Arc::new(quick));
+        let long = Duration::from_secs(10);
+        let working = Arc::clone(&hub);
+        let telling = thread::spawn(move || publish(&working, &tick, "tick"));
+        assert_eq!(ticks.recv_timeout(long).expect("told"), "tick");
+        let working = Arc::clone(&hub);
+        let alerting = thread::spawn(move || publish(&working, &alert, "alert"));
+        let told = alerts.recv_timeout(long);
+        go_on.send(()).expect("it waits");
+        assert_eq!(told.expect("while the tick is told"), "alert");
+        for thread in [telling, alerting] {
+            thread.join().expect("published");
+        }
+    }
+
+    /// Near the bound what was taken, wherever, gives way to what is new.
+    #[test]
+    fn what_is_only_kept_makes_room() {
+        let address = "redis://127.0.0.1:1".parse().expect("an address");
+        let hub = Hub::new(Settings::new(address, "a"), "a.1".into());
+        let key = |partition: Partition| {
+            let mut names = (0..).map(|number: u32| number.to_string());
+            let tenant = names.find(|name| Partition::of(name) == partition);
+            FeedKey::new(Kind::Room, tenant.expect("one"), "r")
+        };
+        let mut all = Partition::all();
+        let (one, other) = (all.next().expect("one"), all.next().expect("another"));
+        let send = |partition: Partition| {
+            let job = Job::Frame {
+                once: None,
+                frame: Bytes::from(vec![0; 1 << 20]),
+            };
+            hub.send(partition, Lane::Feed(key(partition)), job, None)
+        };
+        let mut taken = 0;
+        while hub.held_bytes() + (2 << 20) < HELD_MAX {
+            assert_eq!(send(one), Ok(()));
+            let mut sent = Vec::new();
+            let outbox = hub.outbox(one).expect("it is there");
+            outbox.lock().take(1, usize::MAX, &mut sent);
+            let done = Placed::At {
+                epoch: Epoch(1),
+                offset: 1,
+            };
+            let done = crate::outbox::Outcome::Done(done);
+            let results = sent.into_iter().map(|sent| (sent.lane, sent.number, done));
+            outbox.lock().settle(results);
+            taken += 1;
+        }
+        assert!(taken > 60, "{taken}");
+        for _ in 0..30 {
+            assert_eq!(send(other), Ok(()));
+        }
+        assert!(hub.figures.dropped_kept.get() > 0);
+        assert_eq!(hub.figures.refused.get(), 0);
+        assert!(hub.held_bytes() <= HELD_MAX);
+    }
 }

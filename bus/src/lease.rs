@@ -110,6 +110,13 @@ impl Leases {
         self.works().iter().map(|work| work.held().len()).sum()
     }
 
+    /// The kinds of work of which we hold something, and how many leases of each.
+    pub fn by_work(&self) -> BTreeMap<String, usize> {
+        let held = self.works().into_iter();
+        let held = held.map(|work| (work.name.to_owned(), work.held().len()));
+        held.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// Renews what we hold, takes up to our share of the rest, and lets go of what is beyond it.
     pub(crate) async fn renew(&self, hub: &Hub, live: usize) {
         let works = self.works();

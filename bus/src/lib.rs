@@ -52,7 +52,7 @@ pub mod sink;
 mod value;
 
 pub use bus::Bus;
-pub use cluster::{Cluster, Document, Figure, Put, Reports, Space, Table};
+pub use cluster::{Asked, Cluster, Document, Figure, Granted, Others, Put, Reports, Space, Table};
 pub use error::{BusError, ConnectError, Unfit};
 pub use figures::Figures;
 pub use incidents::{Incident, Step, Stepped};

@@ -1,6 +1,7 @@
 //! Who the servers are that are one service.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -52,6 +53,8 @@ pub struct Member {
     pub lag_us: i64,
     /// Whether it would answer `/readyz` with 200.
     pub ready: bool,
+    /// What it does for all: kinds of work, and how many leases of each it holds.
+    pub leases: BTreeMap<String, usize>,
     /// Digest of what has to be alike everywhere, such as the tokens that are given as a setting.
     pub alike: String,
 }

@@ -14,7 +14,7 @@ use pulseboard_feed::Epoch;
 use crate::{
     key::{FeedKey, Kind},
     outbox::{Job, Lane, Outbox, Outcome, Sent},
-    replica::{Action, Ask, Page, Replica},
+    replica::{Action, Ask, Own, Page, Replica},
     sink::Placed,
 };
 
@@ -259,6 +259,8 @@ struct World {
     redis: Redis,
     servers: Vec<Server>,
     published: u64,
+    /// Epochs of servers that were alone.
+    own: HashSet<u64>,
 }
 
 impl World {
@@ -279,6 +281,7 @@ impl World {
             redis: Redis::new(),
             servers: (0..servers).map(server).collect(),
             published: 0,
+            own: HashSet::new(),
         }
     }
 
@@ -386,12 +389,17 @@ impl World {
 
     fn alone(&mut self, at: usize) -> Result<(), TestCaseError> {
         self.redis.now_ms += 1;
-        let epoch = Epoch(self.redis.now_ms);
+        let own = Own {
+            epoch: Epoch(self.redis.now_ms),
+            // Far enough from that of others, who may have heard some frames more or fewer.
+            apart: self.own.len() as u64 % 80 * 100,
+        };
         let server = &mut self.servers[at];
         let frame = Bytes::from_static(b"own");
-        for action in server.replica.alone(epoch, frame) {
+        for action in server.replica.alone(own, frame) {
             if let Action::Reset { epoch, .. } = &action {
                 server.sink.own.insert(epoch.0);
+                prop_assert!(self.own.insert(epoch.0), "no two runs are called alike");
             }
             server.sink.tell(action)?;
         }

@@ -4,6 +4,10 @@
 //! Everything has a number that grows in its lane, and the number of what was before it. A lane is
 //! sent in order, and what Redis has not taken is sent again, as is what a new primary may lack
 //! ([`Outbox::rewind`]); the scripts take each number once. Pure but for the time that it is given.
+//!
+//! Memory is for what waits: what was taken is kept as long as nothing new needs the room, the oldest
+//! of all partitions going first ([`Outbox::forget_taken`]); and the less room is left, the less may
+//! wait in one partition.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,7 +30,10 @@ use crate::{
 /// What is not sent, or not safe for sure, is kept for so long.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 /// Bytes of it in all partitions.
-const HELD_MAX: usize = 64 << 20;
+pub(crate) const HELD_MAX: usize = 64 << 20;
+/// Of one partition so many times what nothing waits in may wait: what one has leaves room for those
+/// of others.
+const SHARE: usize = 3;
 /// What one costs beside its bytes.
 const ITEM_BYTES: usize = 160;
 /// Of one lane in one go, so that others have their turn.
@@ -70,6 +77,8 @@ struct Queue {
     /// Those that are taken, then those that are not.
     items: VecDeque<Item>,
     taken: usize,
+    /// The number of the newest that was taken and let go; 0 for none.
+    gone: u64,
     /// After [`Self::taken`], those that are on their way.
     under_way: usize,
     is_ready: bool,
@@ -97,6 +106,8 @@ pub(crate) enum Outcome {
 #[derive(Debug)]
 pub(crate) struct Total {
     bytes: AtomicUsize,
+    /// Of these, what is not taken.
+    waiting: AtomicUsize,
     /// Numbers grow over all lanes, so that one that is forgotten goes on where it was.
     next: AtomicU64,
 }
@@ -105,6 +116,7 @@ impl Default for Total {
     fn default() -> Self {
         Self {
             bytes: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             next: AtomicU64::new(1),
         }
     }
@@ -113,6 +125,15 @@ impl Default for Total {
 impl Total {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What may be let go.
+    pub(crate) fn taken(&self) -> usize {
+        self.bytes().saturating_sub(self.waiting())
     }
 
     /// Numbers that were given before this process' time are not known; they are of other
@@ -127,6 +148,8 @@ impl Total {
 pub(crate) struct Outbox {
     lanes: HashMap<Lane, Queue>,
     ready: VecDeque<Lane>,
+    /// Bytes of what is not taken.
+    waiting: usize,
     total: Arc<Total>,
     /// Whose word it is that something was taken.
     lineage: Option<Arc<str>>,
@@ -137,15 +160,16 @@ impl Outbox {
         Self {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
+            waiting: 0,
             total: Arc::clone(total),
             lineage: None,
         }
     }
 
-    /// Puts something behind what waits.
+    /// Puts something behind what waits. What was taken is to have made room for it before.
     ///
     /// # Errors
-    /// Too much waits in all.
+    /// Too much waits here, or in all.
     pub(crate) fn push(
         &mut self,
         lane: Lane,
@@ -154,13 +178,12 @@ impl Outbox {
         now: Instant,
     ) -> Result<(), Refused> {
         let bytes = job.bytes();
-        if self.total.bytes() + bytes > HELD_MAX {
-            self.forget_taken();
-        }
-        if self.total.bytes() + bytes > HELD_MAX {
+        let free = HELD_MAX.saturating_sub(self.total.waiting());
+        if self.total.bytes() + bytes > HELD_MAX || self.waiting + bytes > free * SHARE {
             return Err(Refused::Full(HELD_MAX));
         }
         self.total.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.wait(bytes);
         let queue = self.lanes.entry(lane.clone()).or_default();
         queue.items.push_back(Item {
             number: self.total.number(),
@@ -170,6 +193,16 @@ impl Outbox {
         });
         Self::make_ready(&mut self.ready, lane, queue);
         Ok(())
+    }
+
+    fn wait(&mut self, bytes: usize) {
+        self.waiting += bytes;
+        self.total.waiting.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn wait_no_more(&mut self, bytes: usize) {
+        self.waiting -= bytes;
+        self.total.waiting.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn make_ready(ready: &mut VecDeque<Lane>, lane: Lane, queue: &mut Queue) {
@@ -193,7 +226,7 @@ impl Outbox {
             queue.is_ready = false;
             let mut before = match queue.taken.checked_sub(1) {
                 Some(last) => queue.items.get(last).map_or(0, |item| item.number),
-                None => 0,
+                None => queue.gone,
             };
             for item in queue.items.iter().skip(queue.taken) {
                 if left == 0 || bytes_left == 0 || queue.under_way == LANE_TURN {
@@ -216,6 +249,7 @@ impl Outbox {
     /// What became of what was taken, in the order of [`Self::take`].
     pub(crate) fn settle(&mut self, results: impl IntoIterator<Item = (Lane, u64, Outcome)>) {
         let mut lanes: Vec<Lane> = Vec::new();
+        let mut taken = 0;
         for (lane, number, outcome) in results {
             let Some(queue) = self.lanes.get_mut(&lane) else {
                 continue;
@@ -232,12 +266,14 @@ impl Outbox {
                 && item.number == number
             {
                 queue.taken += 1;
+                taken += item.job.bytes();
                 if let Some(told) = item.told.take() {
                     // Who asked may be gone.
                     let _gone = told.send(placed);
                 }
             }
         }
+        self.wait_no_more(taken);
         for lane in lanes {
             if let Some(queue) = self.lanes.get_mut(&lane) {
                 queue.under_way = 0;
@@ -257,12 +293,17 @@ impl Outbox {
 
     /// Has everything that is kept sent again; how much of it was taken before.
     fn rewind(&mut self) -> u64 {
-        let mut again = 0;
+        let (mut again, mut bytes) = (0, 0);
         for (lane, queue) in &mut self.lanes {
             again += queue.taken as u64;
+            let taken = queue.items.iter().take(queue.taken);
+            bytes += taken.map(|item| item.job.bytes()).sum::<usize>();
             queue.taken = 0;
+            // Who answers now need not have had it.
+            queue.gone = 0;
             Self::make_ready(&mut self.ready, lane.clone(), queue);
         }
+        self.wait(bytes);
         again
     }
 
@@ -297,39 +338,48 @@ impl Outbox {
     /// Lets go what is too old; how many of these were never taken.
     pub(crate) fn expire(&mut self, now: Instant) -> u64 {
         let mut lost = 0;
-        let mut freed = 0;
+        let (mut freed, mut waited) = (0, 0);
         self.lanes.retain(|_, queue| {
             while queue.under_way == 0
                 && let Some(oldest) = queue.items.front()
                 && now.duration_since(oldest.at) > KEPT
             {
-                freed += oldest.job.bytes();
+                let bytes = oldest.job.bytes();
+                freed += bytes;
                 queue.items.pop_front();
                 match queue.taken.checked_sub(1) {
                     Some(taken) => queue.taken = taken,
-                    None => lost += 1,
+                    None => {
+                        lost += 1;
+                        waited += bytes;
+                    }
                 }
             }
             !queue.items.is_empty() || queue.is_ready
         });
         self.total.bytes.fetch_sub(freed, Ordering::Relaxed);
+        self.wait_no_more(waited);
         lost
     }
 
-    /// Lets go what was taken: it is there, as far as anybody knows.
-    fn forget_taken(&mut self) {
-        let mut freed = 0;
+    /// Lets go what was taken and is so old: it is there, as far as anybody knows. How many.
+    pub(crate) fn forget_taken(&mut self, now: Instant, age: Duration) -> u64 {
+        let (mut count, mut freed) = (0, 0);
         for queue in self.lanes.values_mut() {
-            // The last one stays, as what the next has to follow.
-            let count = queue.taken.saturating_sub(1);
-            freed += queue
-                .items
-                .drain(..count)
-                .map(|item| item.job.bytes())
-                .sum::<usize>();
-            queue.taken -= count;
+            while queue.taken > 0
+                && let Some(oldest) = queue.items.front()
+                && now.duration_since(oldest.at) >= age
+            {
+                // What the next one has to follow.
+                queue.gone = oldest.number;
+                freed += oldest.job.bytes();
+                queue.items.pop_front();
+                queue.taken -= 1;
+                count += 1;
+            }
         }
         self.total.bytes.fetch_sub(freed, Ordering::Relaxed);
+        count
     }
 }
 
@@ -340,6 +390,9 @@ impl Drop for Outbox {
             .flat_map(|queue| queue.items.iter().map(|item| item.job.bytes()))
             .sum();
         self.total.bytes.fetch_sub(held, Ordering::Relaxed);
+        self.total
+            .waiting
+            .fetch_sub(self.waiting, Ordering::Relaxed);
     }
 }
 
@@ -438,23 +491,58 @@ mod tests {
         assert_eq!(numbers(&take(&mut outbox)), [(4, 0)], "numbers go on");
     }
 
-    #[test]
-    fn memory_is_bounded_and_what_is_safe_makes_room_first() {
-        let mut outbox = Outbox::new(&Arc::default());
-        let large = || Job::Frame {
+    fn large() -> Job {
+        Job::Frame {
             once: None,
             frame: Bytes::from(vec![0; 1 << 20]),
-        };
-        let push = |outbox: &mut Outbox| outbox.push(lane("a"), large(), None, Instant::now());
-        for _ in 0..63 {
-            assert_eq!(push(&mut outbox), Ok(()));
         }
-        assert_eq!(push(&mut outbox), Err(Refused::Full(HELD_MAX)));
-        let mut sent = Vec::new();
-        outbox.take(10, usize::MAX, &mut sent);
-        settle(&mut outbox, sent, &[PLACED; 10]);
-        assert_eq!(push(&mut outbox), Ok(()));
-        assert!(outbox.total.bytes() <= HELD_MAX);
+    }
+
+    #[test]
+    fn what_waits_in_one_leaves_room_for_others() {
+        let total = Arc::default();
+        let mut outboxes: Vec<Outbox> = (0..4).map(|_| Outbox::new(&total)).collect();
+        let waits: Vec<usize> = outboxes
+            .iter_mut()
+            .map(|outbox| {
+                let push = |outbox: &mut Outbox| {
+                    let pushed = outbox.push(lane("a"), large(), None, Instant::now());
+                    pushed.is_ok()
+                };
+                (0..100).take_while(|_| push(outbox)).count()
+            })
+            .collect();
+        // Three quarters of what the ones before it have left.
+        assert_eq!(waits, [48, 12, 3, 0]);
+        assert!(total.bytes() <= HELD_MAX);
+        drop(outboxes);
+        assert_eq!((total.bytes(), total.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_taken_goes_the_oldest_first_and_is_followed_all_the_same() {
+        let mut outbox = Outbox::new(&Arc::default());
+        let began = Instant::now();
+        let later = began + Duration::from_secs(9);
+        for at in [began, began, later, later] {
+            assert_eq!(outbox.push(lane("a"), frame("x"), None, at), Ok(()));
+        }
+        let sent = take(&mut outbox);
+        settle(&mut outbox, sent, &[PLACED, PLACED, PLACED, Outcome::Again]);
+        let one = frame("x").bytes();
+        assert_eq!(outbox.total.taken(), 3 * one);
+        assert_eq!(outbox.forget_taken(later, Duration::from_secs(5)), 2);
+        assert_eq!(outbox.forget_taken(later, Duration::ZERO), 1);
+        assert_eq!((outbox.total.taken(), outbox.total.bytes()), (0, one));
+        assert_eq!(
+            numbers(&take(&mut outbox)),
+            [(4, 3)],
+            "it follows what is gone"
+        );
+        outbox.cut();
+        // Another server has never had that.
+        assert_eq!(outbox.answered_by(&"other".into()), 0);
+        assert_eq!(numbers(&take(&mut outbox)), [(4, 0)]);
     }
 
     #[test]

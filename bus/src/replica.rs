@@ -50,6 +50,17 @@ pub(crate) struct Ask {
     pub(crate) after: Option<(Epoch, u64)>,
 }
 
+/// What a run of our own is called, while there is no Redis. Another server's is called otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// By the clock.
+    pub(crate) epoch: Epoch,
+    /// Where ids are ahead of the clock, which they are from the first failover on: so far beyond
+    /// the newest one. All servers have that one, so this alone tells their runs apart. Less than
+    /// the ten seconds by which the next epoch of all lies beyond it.
+    pub(crate) apart: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Nothing was read yet.
@@ -264,10 +275,10 @@ impl Replica {
         }
     }
 
-    /// A frame of our own while there is no Redis. `epoch` names the run that begins with it, if
-    /// one does.
-    pub(crate) fn alone(&mut self, epoch: Epoch, frame: Bytes) -> Vec<Action> {
-        let mut actions = self.go_local(epoch);
+    /// A frame of our own while there is no Redis. `own` names the run that begins with it, if one
+    /// does.
+    pub(crate) fn alone(&mut self, own: Own, frame: Bytes) -> Vec<Action> {
+        let mut actions = self.go_local(own);
         if let Place::Local { epoch, top } = &mut self.place {
             *top += 1;
             actions.push(Action::Append {
@@ -281,18 +292,24 @@ impl Replica {
 
     /// There is no Redis: who has been told nothing yet begins with nothing. Others go on with what
     /// they have until there is a frame of our own.
-    pub(crate) fn begin_alone(&mut self, epoch: Epoch) -> Vec<Action> {
+    pub(crate) fn begin_alone(&mut self, own: Own) -> Vec<Action> {
         match self.place {
-            Place::Unknown => self.go_local(epoch),
+            Place::Unknown => self.go_local(own),
             Place::Shared { .. } | Place::Local { .. } => Vec::new(),
         }
     }
 
-    fn go_local(&mut self, epoch: Epoch) -> Vec<Action> {
+    fn go_local(&mut self, own: Own) -> Vec<Action> {
         let epoch = match self.place {
             Place::Local { .. } => return Vec::new(),
-            Place::Unknown => epoch,
-            Place::Shared { epoch: old, top } => Epoch(epoch.0.max(old.0.saturating_add(top) + 1)),
+            Place::Unknown => own.epoch,
+            Place::Shared { epoch: old, top } => {
+                let next = old.0.saturating_add(top) + 1;
+                match own.epoch.0 >= next {
+                    true => own.epoch,
+                    false => Epoch(next + own.apart),
+                }
+            }
         };
         self.place = Place::Local { epoch, top: 0 };
         self.fetch = Fetch::Wanted;
@@ -490,12 +507,35 @@ mod tests {
         assert!(!replica.wants_page());
     }
 
+    fn own(epoch: u64, apart: u64) -> Own {
+        Own {
+            epoch: Epoch(epoch),
+            apart,
+        }
+    }
+
+    #[test]
+    fn two_that_are_alone_do_not_call_their_runs_alike() {
+        // After a failover ids are ahead of the clock, and all have the same newest one.
+        let (mut one, mut other) = (at_three(), at_three());
+        assert_eq!(
+            told(one.alone(own(10, 4), frame(1))),
+            ["reset 17 1+0", "17 1"]
+        );
+        assert_eq!(
+            told(other.alone(own(10, 6), frame(2))),
+            ["reset 19 1+0", "19 1"]
+        );
+        let by_clock = at_three().alone(own(20, 6), frame(2));
+        assert_eq!(told(by_clock), ["reset 20 1+0", "20 1"]);
+    }
+
     #[test]
     fn alone_it_counts_itself_and_begins_anew_when_redis_is_back() {
         let mut replica = at_three();
-        let actions = replica.alone(Epoch(10), frame(1));
+        let actions = replica.alone(own(10, 0), frame(1));
         assert_eq!(told(actions), ["reset 13 1+0", "13 1"], "ids only grow");
-        assert_eq!(told(replica.alone(Epoch(11), frame(2))), ["13 2"]);
+        assert_eq!(told(replica.alone(own(11, 0), frame(2))), ["13 2"]);
         assert_eq!(replica.ask(), Some(Ask { after: None }));
         assert_eq!(told(replica.page(page(9, 3, 1..4))), ["reset 9 1+3"]);
     }

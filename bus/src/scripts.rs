@@ -46,12 +46,20 @@ scripts! {
     Entry = "entry.lua";
     /// A whole table.
     Table = "table.lua";
+    /// A table that nothing was in.
+    Begin = "begin.lua";
+    /// Something of a list.
+    Keep = "keep.lua";
     /// Something onto a shelf.
     Shelve = "position.lua" "shelve.lua";
     /// What changed on a shelf.
     Shelved = "shelved.lua";
     /// A member's figures among those of all.
     Gauge = "gauge.lua";
+    /// A member's figures as a whole, and the sums of the others.
+    Tell = "tell.lua";
+    /// Some of them, as far as a limit of all leaves.
+    Ask = "ask.lua";
 }
 
 impl Name {

@@ -271,6 +271,7 @@ impl Checking<'_> {
                 self.hub.serve(self.node, self.line);
             }
             self.compare(round).await?;
+            self.generation().await?;
         }
         Err(BusError::away("the connection was used for too long"))
     }
@@ -297,6 +298,31 @@ impl Checking<'_> {
                 Ok(())
             }
             other => other.map(drop),
+        }
+    }
+
+    /// Which generation holds in the service's own partition, where that is served here.
+    async fn generation(&self) -> Result<(), BusError> {
+        let own = Partition::of("");
+        if !self.node.owns(own) {
+            return Ok(());
+        }
+        let of = "a generation";
+        let key = self.hub.keys.generation(own);
+        let command = redis::cmd("HGET").arg(key).arg("n").clone();
+        match self.line.connection.one(command).await {
+            // None has begun before the first feed.
+            Ok(Value::Nil) => Ok(()),
+            Ok(answer) => {
+                self.hub.figures.generation.set(value::number(answer, of)?);
+                Ok(())
+            }
+            Err(error) if crate::hub::is_moved(&error) => {
+                self.hub.moved.notify_one();
+                Ok(())
+            }
+            Err(BusError::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -175,6 +175,8 @@ impl Redis {
             let figures = &self.hub.figures;
             let held = self.leases.held();
             figures.leases.set(i64::try_from(held).unwrap_or(i64::MAX));
+            let held = self.leases.by_work();
+            members.change(|own| own.leases = held);
             self.expire();
         }
     }

@@ -213,7 +213,7 @@ impl Engine {
 
 impl Entry {
     /// The latest time that anything is known of, Unix milliseconds.
-    fn newest_known_ms(&self) -> Option<i64> {
+    pub(crate) fn newest_known_ms(&self) -> Option<i64> {
         let late = self.late.as_ref().map(|late| late.newest().0);
         let last = self.last.map(|last| last.0);
         let ahead = (self.ahead_ms > i64::MIN).then_some(self.ahead_ms);

@@ -6,7 +6,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, LazyLock, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -85,6 +85,8 @@ pub struct Engine {
     /// under its number.
     /// Each holds its tenant, which is not forgotten as long as any of it is stored.
     pub(crate) retired: Mutex<HashMap<Fingerprint, (SeriesId, Arc<Tenant>)>>,
+    /// Nothing of those is newer, Unix milliseconds.
+    pub(crate) retired_ms: AtomicI64,
     /// When what came late was sealed first, of what waits to be rolled up, and last; Unix
     /// milliseconds. Leaf lock.
     pub(crate) late_sealed: Mutex<Option<(i64, i64)>>,
@@ -123,6 +125,7 @@ impl Engine {
             is_stuck: AtomicBool::default(),
             late_sealed: Mutex::default(),
             retired: Mutex::default(),
+            retired_ms: AtomicI64::new(i64::MIN),
             maintenance: Mutex::default(),
             held_bytes: AtomicU64::default(),
             late_samples: AtomicU64::default(),
@@ -193,6 +196,11 @@ impl Engine {
         refusals.wrapping_add(failures.unwrap_or_default())
     }
 
+    /// Whether a series that memory no longer has may have a sample of this time or later.
+    pub(crate) fn may_have_left_since(&self, since_ms: i64) -> bool {
+        self.retired_ms.load(Ordering::Acquire) >= since_ms
+    }
+
     /// No series made from now on has this number.
     pub(crate) fn take_id(&self, id: SeriesId) {
         self.next_id
@@ -256,15 +264,19 @@ impl Engine {
     pub(crate) fn enlist(tenant: &Tenant, key: KeyRef<'_>, place: SlotRef) {
         let mut names = tenant.names.lock();
         let labels = key.labels().count();
+        let came = tenant.came.load(Ordering::Relaxed) + 1;
         let put = |named: &mut Named| {
             named.places.insert(place);
             named.labels_max = named.labels_max.max(labels);
+            named.came = came;
         };
         match names.get_mut(key.name()) {
             Some(named) => put(named),
             None => put(names.entry(key.name().into()).or_default()),
         }
         tenant.labels.tell(place);
+        // Whoever sees this finds it.
+        tenant.came.store(came, Ordering::Release);
         drop(names);
         for tap in tenant.taps.lock().iter().filter(|tap| tap.is_dear) {
             tap.announce(place);

@@ -122,8 +122,7 @@ impl Engine {
     ) -> Result<Page, Spent> {
         cost.check()?;
         let (mut held_bytes, mut is_cut, mut labelled_bytes) = (0, false, 0);
-        let whole = selector.name().zip(selector.whole_key());
-        let alone = whole.filter(|(name, key)| Self::has_no_longer(tenant, name, key.labels));
+        let alone = selector.name().zip(Self::alone(tenant, selector));
         let (has_patterns, work) = (selector.has_patterns(), selector.work());
         let mut matching = selector.matching();
         let mut matched = 0;
@@ -235,12 +234,10 @@ impl Engine {
         cost: &Cost,
     ) -> Result<Vec<SlotRef>, Spent> {
         cost.check()?;
-        let whole = selector.name().zip(selector.whole_key());
-        let alone = whole.filter(|(name, key)| Self::has_no_longer(tenant, name, key.labels));
-        if let Some((_, key)) = alone {
+        if let Some(key) = Self::alone(tenant, selector) {
             return Ok(Vec::from_iter(self.place_of(tenant, &key)));
         }
-        let work = selector.work();
+        let (has_patterns, work) = (selector.has_patterns(), selector.work());
         let mut matching = selector.matching();
         let mut copy: Vec<u8> = Vec::new();
         let mut matched: Vec<SlotRef> = Vec::new();
@@ -263,11 +260,17 @@ impl Engine {
                 }
                 for place in places {
                     cost.step(work)?;
-                    let copied = self.table.with(place, |entry| {
-                        copy.clear();
-                        copy.extend_from_slice(&entry.key);
+                    // A pattern is not tested under the shard's lock.
+                    let takes = self.table.with(place, |entry| match has_patterns {
+                        true => {
+                            copy.clear();
+                            copy.extend_from_slice(&entry.key);
+                            true
+                        }
+                        false => matching.takes(entry.key()),
                     });
-                    if copied.is_some() && matching.takes(KeyRef::new(&copy)) {
+                    if takes == Some(true) && (!has_patterns || matching.takes(KeyRef::new(&copy)))
+                    {
                         matched.push(place);
                     }
                 }
@@ -332,6 +335,18 @@ impl Engine {
             places.sort_unstable();
         }
         groups
+    }
+
+    /// The key of the one series that a selector names, where it names all labels of one and there
+    /// are none with more.
+    fn alone(tenant: &Tenant, selector: &Selector) -> Option<WholeKey> {
+        let name = selector.name()?;
+        // Before the key is made, which costs more.
+        if !Self::has_no_longer(tenant, name, selector.matchers()) {
+            return None;
+        }
+        let key = selector.whole_key()?;
+        Self::has_no_longer(tenant, name, key.labels).then_some(key)
     }
 
     /// Whether no series of the name has more labels: then all of a series' labels name it alone,

@@ -33,8 +33,9 @@ pub(crate) const TENANT_BYTES_MAX: usize = 32 << 20;
 /// Series that were made since it was asked; where there are more, it is made anew.
 const NEWCOMERS_MAX: usize = 64 * 1_024;
 
-/// So many of those that came lately are compared one by one before they are sorted in.
-pub(crate) const UNSORTED_MAX: usize = 1_024;
+/// So many of those that came lately are kept beside the others before they are sorted in. More:
+/// more is moved for each that comes. Fewer: all of them are more often.
+pub(crate) const RECENT_MAX: usize = 1_024;
 
 /// What nobody asked for so long goes.
 const UNUSED_MAX: Duration = Duration::from_secs(600);
@@ -53,7 +54,7 @@ pub(crate) struct OfLabel {
     pub(crate) label: Box<str>,
     /// Without those that came lately.
     pub(crate) sorted: Vec<Posting>,
-    /// Those, in no order; [`UNSORTED_MAX`] at most.
+    /// Those, in order, too; [`RECENT_MAX`] at most.
     pub(crate) recent: Vec<Posting>,
     pub(crate) asked: Instant,
     pub(crate) counted: Counted,
@@ -148,23 +149,29 @@ impl Index {
 impl OfLabel {
     /// Those with a value of this hash; one may be there twice.
     pub(crate) fn having(&self, hash: u32) -> impl Iterator<Item = &Posting> {
-        let from = self.sorted.partition_point(|posting| posting.hash < hash);
-        let rest = self.sorted.get(from..).unwrap_or_default();
-        let length = rest.partition_point(|posting| posting.hash == hash);
-        let recent = self.recent.iter().filter(move |one| one.hash == hash);
-        rest.get(..length).unwrap_or_default().iter().chain(recent)
+        let (sorted, recent) = (having(&self.sorted, hash), having(&self.recent, hash));
+        sorted.iter().chain(recent)
     }
 
     /// Takes in one that came.
     pub(crate) fn push(&mut self, posting: Posting) {
-        self.recent.push(posting);
-        if self.recent.len() > UNSORTED_MAX {
+        let at = self.recent.partition_point(|known| *known < posting);
+        self.recent.insert(at, posting);
+        if self.recent.len() > RECENT_MAX {
             self.sorted.append(&mut self.recent);
             // It is in order but for its end.
             self.sorted.sort();
             self.sorted.dedup();
         }
     }
+}
+
+/// Of those in order, those with this hash.
+fn having(sorted: &[Posting], hash: u32) -> &[Posting] {
+    let from = sorted.partition_point(|posting| posting.hash < hash);
+    let rest = sorted.get(from..).unwrap_or_default();
+    let length = rest.partition_point(|posting| posting.hash == hash);
+    rest.get(..length).unwrap_or_default()
 }
 
 pub(crate) fn hash_of(value: &str) -> u32 {

@@ -259,6 +259,8 @@ impl Engine {
                     if self.history.is_some() {
                         let fingerprint = fingerprint(entry.hash, &entry.key);
                         let retired = (entry.id, Arc::clone(&entry.tenant));
+                        let newest_ms = entry.newest_known_ms().unwrap_or(round.now_ms);
+                        self.retired_ms.fetch_max(newest_ms, Ordering::AcqRel);
                         self.retired.lock().insert(fingerprint, retired);
                     }
                     Self::delist(place, entry);

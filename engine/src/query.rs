@@ -7,8 +7,11 @@
 //! | `ordered` | all series of a selector in the order of keys, in one walk |
 //! | `request` | what a range is asked by, and what is refused before anything is read |
 //! | `target` | which series a range reads, and how they are put together |
+//! | `reading` | how series are read for an expression |
 //! | `reader` | reads one series after the other, piece by piece, for ranges and samples |
 //! | `raw` | samples as they came: [`raw()`], [`raw_in_pieces()`]; for expressions with rollups where they are gone: [`finest()`] |
+//! | `held` | reads what memory alone has all of, which costs least |
+//! | `kept` | selectors of those who ask again and again: [`KeptSelector`] |
 //! | [`windows`](mod@windows) | `GET /api/windows`: [`windows()`] |
 //! | `error` | why a query has no answer, and the bounds that these reasons name |
 //! | `cache` | what queries leave behind for the next ones |
@@ -31,6 +34,8 @@
 pub(crate) mod cache;
 mod error;
 mod fold;
+mod held;
+mod kept;
 pub mod list;
 mod ordered;
 mod past;
@@ -38,6 +43,7 @@ mod plan;
 pub mod range;
 mod raw;
 mod reader;
+mod reading;
 mod request;
 mod sketch;
 mod target;
@@ -47,10 +53,12 @@ pub mod windows;
 
 pub use self::{
     error::{BY_MAX, QueryError, TOP_MAX},
+    kept::{KeptRoom, KeptSelector},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
-    raw::{Order, finest, keys, raw, raw_in_pieces, rolled},
+    raw::{finest, finest_of, keys, raw, raw_in_pieces, raw_since, rolled},
     reader::Counting,
+    reading::{Order, Reading, Wanted},
     request::{Aggregation, RangeRequest, Step},
     top::{Few, Rank},
     windows::{few_windows, windows},

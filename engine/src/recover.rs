@@ -100,6 +100,11 @@ impl Recovering<'_> {
 
     /// Remembers the numbers of series of which nothing is young enough for memory.
     fn retire(&mut self) {
+        // Of what is sealed since then all is in memory, and of what is in the log alone all is.
+        let window_from_ms = self.now_ms - self.engine.options.window_ms;
+        self.engine
+            .retired_ms
+            .store(window_from_ms, std::sync::atomic::Ordering::Release);
         let mut retired = self.engine.retired.lock();
         for known in self.definitions.values() {
             let Known::Definition(definition) = known else {

@@ -253,6 +253,11 @@ impl Selector {
         self.name.as_deref()
     }
 
+    /// How many matchers it has beside the metric's name.
+    pub(crate) fn matchers(&self) -> usize {
+        self.matchers.len()
+    }
+
     /// Whether there is nothing in it but a metric name, or nothing at all.
     #[must_use]
     pub(crate) fn is_name_alone(&self) -> bool {

@@ -35,6 +35,9 @@ pub struct Tenant {
     pub(crate) number: u64,
     /// Series in memory now.
     pub(crate) series: AtomicU64,
+    /// How many have come to it since the start. Changed under the lock of names, when the newest
+    /// is among them.
+    pub(crate) came: AtomicU64,
     /// How many have left it.
     pub(crate) vanished: AtomicU64,
     /// Its series by metric name. Leaf lock, taken under a shard's.
@@ -76,6 +79,8 @@ pub(crate) struct Named {
     pub(crate) places: HashSet<SlotRef>,
     /// No series of the name has, or had, more labels.
     pub(crate) labels_max: usize,
+    /// The tenant's count of series that came, with the last one of this name.
+    pub(crate) came: u64,
 }
 
 /// What a tenant sent, since the start.
@@ -97,6 +102,7 @@ impl Tenant {
             name: name.into(),
             number,
             series: AtomicU64::default(),
+            came: AtomicU64::default(),
             vanished: AtomicU64::default(),
             names: Mutex::default(),
             labels: Labels::default(),
@@ -119,6 +125,18 @@ impl Tenant {
     /// The hash of one of its keys among all tenants' keys.
     pub(crate) fn place(&self, hash: u64) -> u64 {
         hash ^ self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// How many series have come to it since the start.
+    pub(crate) fn came(&self) -> u64 {
+        self.came.load(Ordering::Acquire)
+    }
+
+    /// The same, up to the last one of a name; 0 where there is none of it.
+    pub(crate) fn came_to(&self, name: Option<&str>) -> u64 {
+        let names = self.names.lock();
+        let named = name.and_then(|name| names.get(name));
+        named.map_or(0, |named| named.came)
     }
 
     /// Counts what one body brought.

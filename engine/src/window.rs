@@ -252,23 +252,58 @@ impl SeriesWindow {
     /// What a reader needs of `from_ms..to_ms`, copied; blocks are shared.
     #[must_use]
     pub fn copy(&self, from_ms: i64, to_ms: i64) -> WindowCopy {
+        let mut copy = WindowCopy::default();
+        self.copy_into(from_ms, to_ms, &mut copy);
+        copy
+    }
+
+    /// As [`SeriesWindow::copy`], in the place of what was copied before.
+    pub(crate) fn copy_into(&self, from_ms: i64, to_ms: i64, copy: &mut WindowCopy) {
+        copy.clear();
         let first = self.blocks.partition_point(|block| block.last_ms < from_ms);
         let last = self.blocks.partition_point(|block| block.first_ms < to_ms);
+        let blocks = self.blocks.get(first..last).unwrap_or_default();
+        copy.blocks.extend_from_slice(blocks);
         let head_from = self.head.partition_point(|sample| sample.0 < from_ms);
-        let head_to = self.head.partition_point(|sample| sample.0 < to_ms);
-        WindowCopy {
-            late: Vec::new(),
-            blocks: self.blocks.get(first..last).unwrap_or_default().to_vec(),
-            head: self
-                .head
-                .get(head_from..head_to)
-                .unwrap_or_default()
-                .to_vec(),
+        let head_to = self.before(to_ms);
+        let head = self.head.get(head_from..head_to).unwrap_or_default();
+        copy.head.extend_from_slice(head);
+    }
+
+    /// As [`SeriesWindow::copy_into`], of no more than the newest sample of the stretch needs.
+    pub(crate) fn copy_newest_into(&self, from_ms: i64, to_ms: i64, copy: &mut WindowCopy) {
+        copy.clear();
+        if let Some(newest) = self.before(to_ms).checked_sub(1) {
+            let newest = self.head.get(newest);
+            copy.head
+                .extend(newest.filter(|newest| newest.0 >= from_ms));
+            return;
+        }
+        let count = self.blocks.partition_point(|block| block.first_ms < to_ms);
+        let block = count.checked_sub(1).and_then(|at| self.blocks.get(at));
+        copy.blocks
+            .extend(block.filter(|block| block.last_ms >= from_ms).cloned());
+    }
+
+    /// How many samples of the head are older than a moment; all of them, mostly.
+    fn before(&self, to_ms: i64) -> usize {
+        match self.head.last() {
+            Some(newest) if newest.0 >= to_ms => {
+                self.head.partition_point(|sample| sample.0 < to_ms)
+            }
+            _ => self.head.len(),
         }
     }
 }
 
 impl WindowCopy {
+    /// Without anything, for the next series.
+    fn clear(&mut self) {
+        self.late.clear();
+        self.blocks.clear();
+        self.head.clear();
+    }
+
     /// How many samples it has, at most.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -364,6 +399,11 @@ mod tests {
             window.copy(from, from + length).read(from, from + length, &mut read);
             let expected: Vec<Sample> = naive.range(from..from + length).map(|(at, value)| (*at, *value)).collect();
             prop_assert_eq!(&read, &expected);
+            let mut newest = WindowCopy::default();
+            window.copy_newest_into(from, from + length, &mut newest);
+            let mut last = Vec::new();
+            newest.read(from, from + length, &mut last);
+            prop_assert_eq!(last.last(), expected.last());
             prop_assert_eq!(window.newest(), naive.last_key_value().map(|(at, value)| (*at, *value)));
             prop_assert_eq!(window.newest_ms(), naive.last_key_value().map(|(at, _)| *at));
             prop_assert_eq!(window.newest_at(from), naive.range(..=from).next_back().map(|(at, value)| (*at, *value)));

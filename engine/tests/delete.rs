@@ -12,7 +12,10 @@ use std::{
 };
 
 use proptest::prelude::*;
-use pulseboard_engine::{Cost, Engine, EngineOptions, Persistence, Selector, query};
+use pulseboard_engine::{
+    Cost, Engine, EngineOptions, Persistence, Selector,
+    query::{self, KeptRoom, KeptSelector, Reading, Wanted},
+};
 use pulseboard_history::{Bucket, HistoryOptions, Tier, log::Durability};
 use pulseboard_series::Batch;
 
@@ -31,7 +34,26 @@ struct World {
     engine: Option<Engine>,
     folder: tempfile::TempDir,
     all: BTreeMap<(&'static str, &'static str), Samples>,
+    /// Of somebody who asks the same again and again: a selector and an order.
+    kept: Vec<(&'static str, &'static str, query::Order, KeptSelector)>,
     now_ms: i64,
+}
+
+/// Selectors of somebody who asks the same again and again.
+fn kept_selectors() -> Vec<(&'static str, &'static str, query::Order, KeptSelector)> {
+    let room = KeptRoom::new(1 << 20);
+    let mut kept = Vec::new();
+    for tenant in TENANTS {
+        for (text, order) in [
+            ("a", query::Order::Key),
+            ("b", query::Order::Any),
+            ("{}", query::Order::Key),
+        ] {
+            let selector = KeptSelector::new(parse(text), 100, &room).expect("there is room");
+            kept.push((tenant, text, order, selector));
+        }
+    }
+    kept
 }
 
 fn open(folder: &Path, now_ms: i64) -> Engine {
@@ -51,6 +73,7 @@ impl World {
             engine: Some(open(folder.path(), NOON)),
             folder,
             all: BTreeMap::new(),
+            kept: kept_selectors(),
             now_ms: NOON,
         }
     }
@@ -63,6 +86,7 @@ impl World {
     fn restart(&mut self) {
         self.engine = None;
         self.engine = Some(open(self.folder.path(), self.now_ms));
+        self.kept = kept_selectors();
     }
 
     fn append(&mut self, tenant: &'static str, name: &'static str, samples: &[(i64, f64)]) {
@@ -141,6 +165,70 @@ impl World {
                 assert_eq!(self.samples(tenant, name), expected, "{tenant} {name}");
             }
         }
+        self.check_kept();
+    }
+
+    /// Whoever asks the same again and again finds what there is, whatever it found before.
+    fn check_kept(&self) {
+        let minutes = |minutes: i64| (self.now_ms - minutes * 60 * SECOND, self.now_ms + 1);
+        for stretch in [minutes(5), minutes(70), minutes(30 * 60)] {
+            for (tenant, text, order, kept) in &self.kept {
+                let is_asked = |name: &str| *text == "{}" || *text == name;
+                let expected: BTreeMap<&str, Vec<(i64, f64)>> = NAMES
+                    .into_iter()
+                    .filter(|name| is_asked(name))
+                    .filter_map(|name| {
+                        let samples = self.all.get(&(*tenant, name))?;
+                        let samples = samples.range(stretch.0..stretch.1);
+                        let samples: Vec<_> = samples.map(|(at, value)| (*at, *value)).collect();
+                        (!samples.is_empty()).then_some((name, samples))
+                    })
+                    .collect();
+                for wanted in [Wanted::All, Wanted::Newest] {
+                    let found = self.read_kept(tenant, kept, stretch, (*order, wanted));
+                    assert!(
+                        found.keys().eq(expected.keys()),
+                        "{tenant} {text} {found:?}"
+                    );
+                    for (found, expected) in found.values().zip(expected.values()) {
+                        match wanted {
+                            Wanted::All => assert_eq!(found, expected, "{tenant} {text}"),
+                            // With or without those before it.
+                            Wanted::Newest => assert!(expected.ends_with(found), "{found:?}"),
+                        }
+                        assert!(!found.is_empty());
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_kept(
+        &self,
+        tenant: &str,
+        kept: &KeptSelector,
+        stretch: (i64, i64),
+        (order, wanted): (query::Order, Wanted),
+    ) -> BTreeMap<String, Vec<(i64, f64)>> {
+        let owner = self.engine().tenant(tenant).expect("a tenant");
+        let cost = Cost::unbounded();
+        let reading = Reading {
+            cost: &cost,
+            counting: query::Counting::Read,
+            order,
+            wanted,
+        };
+        let mut found = BTreeMap::new();
+        let mut each = |key: pulseboard_series::KeyRef<'_>,
+                        buckets: &[(Tier, Bucket)],
+                        samples: &[(i64, f64)]| {
+            assert!(buckets.is_empty());
+            let before = found.insert(key.name().to_owned(), samples.to_vec());
+            assert!(before.is_none(), "each series comes once");
+            Ok::<(), query::QueryError>(())
+        };
+        query::finest_of(self.engine(), &owner, kept, stretch, reading, &mut each).expect("read");
+        found
     }
 
     fn keys(&self, tenant: &str) -> Vec<String> {
@@ -207,6 +295,8 @@ enum Step {
     Delete(usize, Option<usize>, Option<(i64, i64)>),
     Wait(i64),
     Maintain,
+    /// Tenants of which nothing is stored are forgotten.
+    Forget,
     Restart,
 }
 
@@ -223,6 +313,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(tenant, name, stretch)| Step::Delete(tenant, name, stretch)),
         2 => (1..40 * 60 * SECOND).prop_map(Step::Wait),
         3 => Just(Step::Maintain),
+        1 => Just(Step::Forget),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..40)
@@ -264,6 +355,7 @@ proptest! {
                 }
                 Step::Wait(ms) => world.now_ms += ms,
                 Step::Maintain => world.maintain(),
+                Step::Forget => world.engine().forget_unused_tenants(),
                 Step::Restart => world.restart(),
             }
             world.check();
@@ -316,7 +408,12 @@ fn rollups_without_samples_lose_it_too() {
             &owner,
             &parse("a"),
             stretch,
-            (&cost, query::Counting::Read, query::Order::Key),
+            Reading {
+                cost: &cost,
+                counting: query::Counting::Read,
+                order: query::Order::Key,
+                wanted: Wanted::All,
+            },
             &mut each,
         )
         .expect("read");

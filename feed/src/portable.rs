@@ -6,6 +6,7 @@
 //! for every view. Hence MessagePack, whose floating point numbers are those that went in, NaN
 //! included; JSON has neither.
 
+use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::log::Payload;
@@ -52,9 +53,31 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NotPortable> {
     }
 }
 
+/// What travels between servers: a form behind its version, so that a server knows what it cannot
+/// read.
+#[must_use]
+pub fn versioned(version: u8, form: &[u8]) -> Bytes {
+    [&[version], form].concat().into()
+}
+
+/// The form of this version; `None` where it is of another one.
+#[must_use]
+pub fn of_version(version: u8, frame: &[u8]) -> Option<&[u8]> {
+    let (first, form) = frame.split_first()?;
+    (*first == version).then_some(form)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_of_another_version_is_known_as_one() {
+        let frame = versioned(2, b"form");
+        assert_eq!(of_version(2, &frame), Some(&b"form"[..]));
+        assert_eq!(of_version(1, &frame), None);
+        assert_eq!(of_version(2, b""), None);
+    }
 
     #[test]
     fn numbers_come_back_as_they_went() {

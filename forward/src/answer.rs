@@ -46,6 +46,84 @@ impl Outcome {
     }
 }
 
+/// Why a receiver refuses samples, by its words. Receivers word it differently, so that these are
+/// few; the words of the last refusal are told, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Another value is there for that time.
+    Duplicate,
+    /// A newer sample of the series is there.
+    OutOfOrder,
+    /// It is older than the receiver takes any.
+    TooOld,
+    /// It is of a time that is still to come.
+    TooNew,
+    /// Its labels or its name are none, too many or too long.
+    Labels,
+    /// The receiver has as much as it may have.
+    Limit,
+    /// It takes no message of that size.
+    TooLarge,
+    /// Anything else.
+    Other,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Duplicate,
+        Self::OutOfOrder,
+        Self::TooOld,
+        Self::TooNew,
+        Self::Labels,
+        Self::Limit,
+        Self::TooLarge,
+        Self::Other,
+    ];
+
+    /// As it is counted.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::OutOfOrder => "out_of_order",
+            Self::TooOld => "too_old",
+            Self::TooNew => "too_new",
+            Self::Labels => "labels",
+            Self::Limit => "limit",
+            Self::TooLarge => "too_large",
+            Self::Other => "other",
+        }
+    }
+
+    /// What a refusal means that [`said`] these words: those of Prometheus, Mimir, Cortex, Thanos
+    /// and VictoriaMetrics are known.
+    #[must_use]
+    pub fn of(words: &str) -> Self {
+        let words = words.to_ascii_lowercase();
+        let status = words.split_whitespace().next().unwrap_or_default();
+        let has = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
+        match status {
+            "413" => Self::TooLarge,
+            _ if has(&["duplicate sample", "duplicate-timestamp", "conflict"]) => Self::Duplicate,
+            _ if has(&["out of order", "out-of-order"]) => Self::OutOfOrder,
+            _ if has(&["too old", "too-old", "out of bounds", "too far in the past"]) => {
+                Self::TooOld
+            }
+            _ if has(&["future"]) => Self::TooNew,
+            _ if has(&["label", "metric name", "metric-name"]) => Self::Labels,
+            _ if has(&["limit", "exceed"]) => Self::Limit,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it says of a sample that was sent before that the receiver still has it.
+    #[must_use]
+    pub const fn is_of_known(self) -> bool {
+        matches!(self, Self::Duplicate | Self::OutOfOrder | Self::TooOld)
+    }
+}
+
 /// Status and the first words of an answer.
 #[must_use]
 pub fn said(answer: &Answer) -> String {
@@ -105,6 +183,28 @@ mod tests {
     use super::*;
 
     const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+    #[test]
+    fn reasons_are_known_by_the_words_of_stores() {
+        for (words, reason) in [
+            ("400 out of order sample", Reason::OutOfOrder),
+            ("400 duplicate sample for timestamp", Reason::Duplicate),
+            ("409 store is in conflict", Reason::Duplicate),
+            ("400 out of bounds", Reason::TooOld),
+            (
+                "400 the sample has been rejected because its timestamp is too far in the future (err-mimir-too-far-in-future)",
+                Reason::TooNew,
+            ),
+            ("400 label name \"a b\" is not valid", Reason::Labels),
+            ("400 per-user series limit of 10 exceeded", Reason::Limit),
+            ("413 limit", Reason::TooLarge),
+            ("400 no", Reason::Other),
+        ] {
+            assert_eq!(Reason::of(words), reason, "{words}");
+        }
+        let names = Reason::ALL.map(Reason::name);
+        assert!((0..names.len()).all(|at| !names[at + 1..].contains(&names[at])));
+    }
 
     fn outcome(status: u16, retry_after: Option<&'static str>, mended: &[u16]) -> Outcome {
         let mut headers = HeaderMap::new();

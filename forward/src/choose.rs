@@ -1,14 +1,19 @@
 //! Which series are sent, and under which labels: the file's `external_labels`, then the receiver's
-//! `write_relabel_configs`. Each series is looked at once and remembered.
+//! `write_relabel_configs`; and where several tenants' go to one receiver, a label says whose they
+//! are. Each series is looked at once and remembered.
 
 use std::{collections::HashMap, sync::Arc};
 
 use pulseboard_scrape::{LabelSet, relabel};
-use pulseboard_series::{Batch, KeyRef, Reason};
+use pulseboard_series::{Batch, KeyRef, Reason, key::hash_key};
 
 use crate::record::lane_of;
 
 const NAME: &str = "__name__";
+
+/// What goes before a label that would be taken for the tenant's, as Prometheus does with labels of
+/// targets.
+const EXPORTED: &str = "exported_";
 
 /// Bytes of keys that are remembered; past it all are forgotten and looked at again.
 const REMEMBERED_BYTES_MAX: usize = 64 << 20;
@@ -22,6 +27,60 @@ pub(crate) struct Rules {
     /// Labels for who has no label of these names.
     pub(crate) external: Vec<(String, String)>,
     pub(crate) relabel: Vec<relabel::Rule>,
+    /// The label that says whose series it is. What a series has of this name itself is renamed.
+    pub(crate) tenant_label: Option<&'static str>,
+}
+
+/// The name under which a series' own label goes where `tenant_label` says whose it is:
+/// `exported_` is put before that name, however often it stands there already, so that no two
+/// labels become one and [`inner_name`] finds the way back.
+#[must_use]
+pub fn outer_name<'a>(name: &'a str, tenant_label: &str) -> std::borrow::Cow<'a, str> {
+    match is_taken(name, tenant_label) {
+        true => format!("{EXPORTED}{name}").into(),
+        false => name.into(),
+    }
+}
+
+/// The name of a series' own label that goes as `name`, see [`outer_name`]; `None` for the label
+/// that says whose the series is.
+#[must_use]
+pub fn inner_name<'a>(name: &'a str, tenant_label: &str) -> Option<&'a str> {
+    match is_taken(name, tenant_label) {
+        true => name.strip_prefix(EXPORTED),
+        false => Some(name),
+    }
+}
+
+fn is_taken(name: &str, tenant_label: &str) -> bool {
+    let mut rest = name;
+    while rest != tenant_label
+        && let Some(inner) = rest.strip_prefix(EXPORTED)
+    {
+        rest = inner;
+    }
+    rest == tenant_label
+}
+
+/// The key of a series with the tenant's label. It may have more labels than what comes in.
+fn with_tenant(key: KeyRef<'_>, label: &str, tenant: &str) -> Option<Arc<[u8]>> {
+    let own = key
+        .labels()
+        .map(|(name, value)| (outer_name(name, label), value));
+    let mut labels: Vec<_> = own.chain([(label.into(), tenant)]).collect();
+    labels.sort_unstable();
+    let mut bytes = Vec::with_capacity(key.as_bytes().len() + label.len() + tenant.len() + 16);
+    let name = key.name();
+    bytes.extend_from_slice(&u16::try_from(name.len()).ok()?.to_le_bytes());
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(u8::try_from(labels.len()).ok()?);
+    for (name, value) in labels {
+        bytes.push(u8::try_from(name.len()).ok()?);
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(&u16::try_from(value.len()).ok()?.to_le_bytes());
+        bytes.extend_from_slice(value.as_bytes());
+    }
+    Some(bytes.into())
 }
 
 /// What became of a series.
@@ -39,7 +98,8 @@ pub(crate) enum Chosen {
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
     rules: Rules,
-    known: HashMap<u64, (Box<[u8]>, Chosen)>,
+    /// By the hash of key and tenant.
+    known: HashMap<u64, (Box<[u8]>, Box<str>, Chosen)>,
     known_bytes: usize,
     scratch: Batch,
 }
@@ -59,16 +119,27 @@ impl Chooser {
         }
     }
 
-    /// What becomes of a series whose key has this hash.
-    pub(crate) fn choose(&mut self, hash: u64, key: KeyRef<'_>) -> Chosen {
-        if let Some((known, chosen)) = self.known.get(&hash)
+    /// What becomes of a tenant's series whose key has this hash.
+    pub(crate) fn choose(&mut self, tenant: &str, hash: u64, key: KeyRef<'_>) -> Chosen {
+        let (tenant, hash) = match self.rules.tenant_label {
+            // Who is sent one tenant's only need not ask whose it is.
+            None => ("", hash),
+            Some(_) => (tenant, hash ^ hash_key(tenant.as_bytes()).rotate_left(1)),
+        };
+        if let Some((known, whose, chosen)) = self.known.get(&hash)
             && **known == *key.as_bytes()
+            && **whose == *tenant
         {
             return chosen.clone();
         }
-        let chosen = self.look(key);
+        let chosen = match self.rules.tenant_label {
+            None => self.look(key),
+            Some(label) => with_tenant(key, label, tenant)
+                .map_or(Chosen::Broken, |key| Chosen::Sent(lane_of(&key), key)),
+        };
         let bytes = REMEMBERED_BYTES
             + key.as_bytes().len()
+            + tenant.len()
             + match &chosen {
                 Chosen::Sent(_, key) => key.len(),
                 _ => 0,
@@ -79,7 +150,7 @@ impl Chooser {
         }
         self.known_bytes += bytes;
         self.known
-            .insert(hash, (key.as_bytes().into(), chosen.clone()));
+            .insert(hash, (key.as_bytes().into(), tenant.into(), chosen.clone()));
         chosen
     }
 
@@ -131,6 +202,47 @@ mod tests {
         Rules {
             external: vec![("replica".to_owned(), "a".to_owned())],
             relabel: config.remote_write[0].write_relabel_configs.clone(),
+            tenant_label: None,
+        }
+    }
+
+    #[test]
+    fn a_label_says_whose_a_series_is_and_nobody_can_say_it_for_another() {
+        let mut chooser = Chooser::new(Rules {
+            tenant_label: Some("tenant"),
+            ..Rules::default()
+        });
+        let mut batch = Batch::new();
+        let row = batch
+            .begin(&["up"])
+            .and_then(|()| batch.label("tenant", "b"))
+            .and_then(|()| batch.label("exported_tenant", "c"))
+            .and_then(|()| batch.label("exported_exported_host", "d"))
+            .and_then(|()| batch.finish(1, None, 1.0));
+        row.expect("a row");
+        let row = &batch.rows()[0];
+        for tenant in ["a", "b", "a"] {
+            let Chosen::Sent(lane, key) = chooser.choose(tenant, row.hash, batch.key(row)) else {
+                panic!("not sent");
+            };
+            assert_eq!(lane, lane_of(&key));
+            let key = KeyRef::checked(&key).expect("a key");
+            let expected = format!(
+                "up{{exported_exported_host=\"d\",exported_exported_tenant=\"c\",exported_tenant=\"b\",tenant=\"{tenant}\"}}"
+            );
+            assert_eq!(key.to_string(), expected);
+            let back: Vec<_> = key
+                .labels()
+                .filter_map(|(name, value)| Some((inner_name(name, "tenant")?, value)))
+                .collect();
+            assert_eq!(
+                back,
+                [
+                    ("exported_exported_host", "d"),
+                    ("exported_tenant", "c"),
+                    ("tenant", "b")
+                ]
+            );
         }
     }
 
@@ -142,7 +254,7 @@ mod tests {
             .and_then(|()| batch.finish(1, None, 1.0));
         row.expect("a row");
         let row = &batch.rows()[0];
-        match chooser.choose(row.hash, batch.key(row)) {
+        match chooser.choose("default", row.hash, batch.key(row)) {
             Chosen::Sent(lane, key) => {
                 assert_eq!(lane, lane_of(&key));
                 Ok(KeyRef::new(&key).to_string())

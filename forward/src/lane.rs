@@ -1,4 +1,10 @@
 //! Records that are sent one after the other. Pure.
+//!
+//! ```text
+//! released ──────────▶ done ──────────▶ taken ──────────▶ next
+//!     │ held: sent, and │ on their way    │ to be sent      │
+//!     │ may be again    │                 │                 │
+//! ```
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -7,6 +13,8 @@ use crate::record::{Record, Sample};
 /// Records of some series, numbered as they came.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
+    /// Records before it are never sent again.
+    released: u64,
     /// Records before it are done.
     done: u64,
     /// Records before it are done or on their way.
@@ -14,9 +22,17 @@ pub(crate) struct Lane {
     is_under_way: bool,
     /// Records before it are gone, whatever becomes of what is on its way.
     gone: u64,
-    /// Samples of each record from `done` on.
+    /// Whether what is done is held until it is released.
+    holds: bool,
+    /// When what is on its way is back, what is held is to be sent again.
+    goes_back: bool,
+    /// Records before it were done once.
+    known: u64,
+    /// Samples of each record from `released` on.
     sizes: VecDeque<u16>,
+    /// Samples that are not done, and that are held.
     waiting: u64,
+    held: u64,
     /// The newest records, without a gap up to the last.
     recent: VecDeque<Arc<Record>>,
     recent_samples: usize,
@@ -24,20 +40,28 @@ pub(crate) struct Lane {
     loaded: VecDeque<Arc<Record>>,
     /// Since when something waits that is not on its way.
     since: Option<Instant>,
+    /// When the oldest that waits came, as far as that is known; Unix milliseconds.
+    oldest_ms: i64,
     /// What came and is no record yet.
     pub(crate) gathered: Vec<Sample>,
 }
 
 impl Lane {
-    /// Records before this one are done.
-    pub(crate) fn begin(&mut self, done: u64) {
+    /// Holds what is done until it is released.
+    pub(crate) fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// Records before `released` are never sent again, and those before `done` are done.
+    pub(crate) fn begin(&mut self, released: u64, done: u64) {
+        self.released = if self.holds { released.min(done) } else { done };
         (self.done, self.taken) = (done, done);
     }
 
     /// A record that the log has.
     pub(crate) fn found(&mut self, number: u64, samples: u64) {
-        if self.sizes.is_empty() && number > self.done {
-            self.begin(number);
+        if self.sizes.is_empty() && number > self.released {
+            self.begin(number, number.max(self.done));
         }
         while self.next() < number {
             // It is missing in the log.
@@ -46,18 +70,43 @@ impl Lane {
         if number == self.next() {
             let size = u16::try_from(samples).unwrap_or(u16::MAX);
             self.sizes.push_back(size);
-            self.waiting += u64::from(size);
-            self.since.get_or_insert_with(Instant::now);
+            if number < self.done {
+                self.held += u64::from(size);
+            } else {
+                self.waiting += u64::from(size);
+                self.since.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// The log has no more: of what was done it may have lost the newest, whose numbers are not
+    /// given again.
+    pub(crate) fn found_all(&mut self) {
+        while self.next() < self.done {
+            self.sizes.push_back(0);
         }
     }
 
     /// The number of the next record that comes.
     pub(crate) fn next(&self) -> u64 {
-        self.done + self.sizes.len() as u64
+        self.released + self.sizes.len() as u64
+    }
+
+    pub(crate) fn released(&self) -> u64 {
+        self.released
     }
 
     pub(crate) fn done(&self) -> u64 {
         self.done
+    }
+
+    /// Where it would begin after a restart: what is to go back has gone back.
+    pub(crate) fn begins_at(&self) -> u64 {
+        if self.goes_back {
+            self.released
+        } else {
+            self.done
+        }
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -68,13 +117,33 @@ impl Lane {
         self.is_under_way
     }
 
+    /// Whether what is on its way is to be sent once more, with what was before it.
+    pub(crate) fn goes_back(&self) -> bool {
+        self.goes_back
+    }
+
+    /// Whether a record was done once.
+    pub(crate) fn was_done(&self, number: u64) -> bool {
+        number < self.known
+    }
+
     /// Samples that are not done.
     pub(crate) fn waiting(&self) -> u64 {
         self.waiting
     }
 
+    /// Samples that are done and held.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
     pub(crate) fn since(&self) -> Option<Instant> {
         self.since
+    }
+
+    /// When the oldest that waits came, Unix milliseconds; `None` where nothing waits.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        (self.waiting > 0).then_some(self.oldest_ms)
     }
 
     /// From here on all is in memory.
@@ -86,6 +155,9 @@ impl Lane {
     pub(crate) fn push(&mut self, record: Record) {
         let samples = record.samples.len();
         let size = u16::try_from(samples).unwrap_or(u16::MAX);
+        if self.waiting == 0 {
+            self.oldest_ms = record.arrived_ms;
+        }
         self.sizes.push_back(size);
         self.waiting += u64::from(size);
         self.recent_samples += samples;
@@ -98,52 +170,106 @@ impl Lane {
     pub(crate) fn shorten(&mut self, samples_max: usize, is_logged: bool) -> u64 {
         let mut lost = 0;
         while self.recent_samples > samples_max && self.recent.len() > 1 {
-            let Some(record) = self.recent.pop_front() else {
+            let Some(number) = self.forget_recent() else {
                 break;
             };
-            self.recent_samples -= record.samples.len();
             if !is_logged {
-                lost += self.lose(record.number + 1);
+                lost += self.lose(number + 1);
             }
         }
         lost
     }
 
+    /// The oldest record in memory is not kept there any more; its number.
+    fn forget_recent(&mut self) -> Option<u64> {
+        let record = self.recent.pop_front()?;
+        self.recent_samples -= record.samples.len();
+        Some(record.number)
+    }
+
     /// Records before this one are gone. Returned are samples that are lost now; what is on its way
-    /// may still arrive.
+    /// may still arrive, and what is done has.
     pub(crate) fn lose(&mut self, before: u64) -> u64 {
         self.gone = self.gone.max(before.min(self.next()));
         if self.is_under_way {
+            self.release(self.gone);
             0
         } else {
-            self.skip_to(self.gone)
+            let lost = self.skip_to(self.gone);
+            self.release(self.gone);
+            lost
         }
     }
 
     /// What is on its way has arrived, or never will: what is before this record. Returned are
-    /// samples that were gone meanwhile.
-    pub(crate) fn arrived(&mut self, end: u64) -> u64 {
+    /// samples that were gone meanwhile, and those that are to be sent again.
+    pub(crate) fn arrived(&mut self, end: u64) -> (u64, u64) {
         self.is_under_way = false;
         self.skip_to(end);
-        self.skip_to(self.gone)
+        let lost = self.skip_to(self.gone);
+        self.release(self.gone);
+        let again = match std::mem::take(&mut self.goes_back) {
+            true => self.go_back(),
+            false => 0,
+        };
+        (lost, again)
+    }
+
+    /// What is on its way is taken back. Returned as by [`Lane::arrived`].
+    pub(crate) fn take_back(&mut self) -> (u64, u64) {
+        self.taken = self.done;
+        self.loaded.clear();
+        self.since.get_or_insert_with(Instant::now);
+        self.arrived(self.done)
+    }
+
+    /// What is held is to be sent again: at once, or when what is on its way is back. Returned are
+    /// samples that are to be sent again.
+    pub(crate) fn go_back(&mut self) -> u64 {
+        if self.is_under_way {
+            self.goes_back = true;
+            return 0;
+        }
+        self.known = self.known.max(self.done);
+        let again = std::mem::take(&mut self.held);
+        (self.done, self.taken) = (self.released, self.released);
+        self.waiting += again;
+        self.loaded.clear();
+        if self.taken < self.next() {
+            self.since.get_or_insert_with(Instant::now);
+        }
+        again
+    }
+
+    /// Records before this one are held no more.
+    pub(crate) fn release(&mut self, before: u64) {
+        let before = before.min(self.done);
+        while self.released < before
+            && let Some(size) = self.sizes.pop_front()
+        {
+            self.released += 1;
+            self.held -= u64::from(size);
+        }
+        while let Some(record) = self.recent.front()
+            && record.number < self.released
+        {
+            self.forget_recent();
+        }
     }
 
     fn skip_to(&mut self, to: u64) -> u64 {
         let mut samples = 0;
         while self.done < to
-            && let Some(size) = self.sizes.pop_front()
+            && let Some(size) = usize::try_from(self.done - self.released)
+                .ok()
+                .and_then(|at| self.sizes.get(at))
         {
             self.done += 1;
-            samples += u64::from(size);
+            samples += u64::from(*size);
         }
         self.waiting -= samples;
+        self.held += samples;
         self.taken = self.taken.max(self.done);
-        while let Some(record) = self.recent.front()
-            && record.number < self.done
-        {
-            self.recent_samples -= record.samples.len();
-            self.recent.pop_front();
-        }
         while self
             .loaded
             .front()
@@ -151,8 +277,14 @@ impl Lane {
         {
             self.loaded.pop_front();
         }
+        if !self.holds {
+            self.release(self.done);
+        }
         if self.taken == self.next() {
             self.since = None;
+        }
+        if let Some(first) = self.first() {
+            self.oldest_ms = first.arrived_ms;
         }
         samples
     }
@@ -165,7 +297,7 @@ impl Lane {
             && record.arrived_ms < oldest_ms
         {
             let number = record.number;
-            lost += self.skip_to(number + 1);
+            lost += self.lose(number + 1);
         }
         lost
     }
@@ -203,6 +335,9 @@ impl Lane {
                 break;
             }
             let record = Arc::clone(record);
+            if self.taken == before {
+                self.oldest_ms = record.arrived_ms;
+            }
             self.loaded.pop_front();
             self.taken = record.number + 1;
             *samples += record.samples.len();
@@ -248,6 +383,9 @@ mod tests {
         Lose(u64),
         Shorten(usize),
         Load,
+        GoBack,
+        TakeBack,
+        Release(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -258,6 +396,9 @@ mod tests {
             (0..60_u64).prop_map(Step::Lose),
             (1..20_usize).prop_map(Step::Shorten),
             Just(Step::Load),
+            Just(Step::GoBack),
+            Just(Step::TakeBack),
+            (0..60_u64).prop_map(Step::Release),
         ]
     }
 
@@ -290,7 +431,7 @@ mod tests {
                     }
                     Step::Arrive => {
                         if let Some((end, samples)) = under_way.take() {
-                            lost += lane.arrived(end);
+                            lost += lane.arrived(end).0;
                             sent += samples;
                         }
                     }
@@ -303,6 +444,8 @@ mod tests {
                         prop_assert!(!read.is_empty());
                         lane.load(read);
                     }
+                    // Of what holds nothing, nothing comes again.
+                    Step::GoBack | Step::TakeBack | Step::Release(_) => {}
                     Step::Send(_) | Step::Load => {}
                 }
                 let flying = under_way.map_or(0, |(_, samples)| samples);
@@ -310,6 +453,66 @@ mod tests {
                 prop_assert_eq!(came, sent + lost + lane.waiting());
                 let waits = lane.taken() < lane.next();
                 prop_assert_eq!(lane.since().is_some(), waits);
+            }
+        }
+    }
+
+    proptest! {
+        /// What holds sends everything that was not released or lost, in order from where it went
+        /// back to, and its figures agree with each other.
+        #[test]
+        fn what_is_held_comes_again_in_order(steps in prop::collection::vec(step(), 0..80)) {
+            let mut lane = Lane::default();
+            lane.hold();
+            let mut all: Vec<Record> = Vec::new();
+            let mut under_way: Option<u64> = None;
+            let mut last = None;
+            for step in steps {
+                match step {
+                    Step::Come(samples) => {
+                        let record = record(lane.next(), samples);
+                        all.push(record.clone());
+                        lane.push(record);
+                    }
+                    Step::Send(max) if under_way.is_none() => {
+                        let (mut records, mut samples) = (Vec::new(), 0);
+                        under_way = lane.give(&mut records, &mut samples, max);
+                        for record in records {
+                            prop_assert!(last.is_none_or(|last| last < record.number));
+                            last = Some(record.number);
+                        }
+                    }
+                    Step::Arrive => {
+                        if let Some(end) = under_way.take() {
+                            lane.arrived(end);
+                        }
+                    }
+                    Step::TakeBack => {
+                        if under_way.take().is_some() {
+                            lane.take_back();
+                        }
+                    }
+                    Step::GoBack => drop(lane.go_back()),
+                    Step::Release(before) => lane.release(before),
+                    Step::Lose(before) => drop(lane.lose(before)),
+                    Step::Shorten(max) => drop(lane.shorten(max, true)),
+                    Step::Load if !lane.is_under_way() && lane.needs_log() => {
+                        let wanted = lane.taken()..lane.recent_from();
+                        let read = all.iter().filter(|record| wanted.contains(&record.number));
+                        lane.load(read.cloned().map(Arc::new).collect());
+                    }
+                    Step::Send(_) | Step::Load => {}
+                }
+                if under_way.is_none() {
+                    last = lane.taken().checked_sub(1);
+                }
+                prop_assert!(lane.released() <= lane.done() && lane.done() <= lane.taken());
+                let of = |from: u64, to: u64| -> u64 {
+                    let some = all.iter().filter(|record| (from..to).contains(&record.number));
+                    some.map(|record| record.samples.len() as u64).sum()
+                };
+                prop_assert_eq!(lane.held(), of(lane.released(), lane.done()));
+                prop_assert_eq!(lane.waiting(), of(lane.done(), lane.next()));
             }
         }
     }

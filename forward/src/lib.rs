@@ -23,24 +23,31 @@
 //! | `message` | samples as a message of remote write 1.0 or 2.0 |
 //! | `receiver` | how a receiver is asked |
 //! | [`answer`] | what its answer means, and when it is asked again |
-//! | `sender` | what is sent next |
+//! | `sender` | what is sent next, and again |
+//! | [`Manner`] | how a receiver is sent to that no section of a file says |
+//! | [`Sending`] | such a one, which gets the samples of all tenants |
 
 pub mod answer;
 mod choose;
 mod lane;
 mod limits;
+mod manner;
 mod message;
 mod progress;
 mod queue;
 mod receiver;
 mod record;
 mod sender;
+mod sending;
 
 use std::{
     collections::HashMap,
     fmt,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -53,14 +60,18 @@ use tokio_util::{
 };
 
 use self::{
+    answer::Reason,
     choose::Rules,
     queue::Queue,
     receiver::{Receiver, folder},
     sender::Line,
 };
 pub use self::{
+    choose::{inner_name, outer_name},
     limits::Limits,
-    receiver::{Describe, Families},
+    manner::{IsOurs, Manner, RunAnswer, Runs},
+    receiver::{Describe, Families, Said, TENANT_IN_URL},
+    sending::Sending,
 };
 
 /// Receivers of one file.
@@ -85,8 +96,19 @@ pub struct View {
     pub broken: u64,
     /// That the receiver has.
     pub sent: u64,
-    /// That the receiver refused for good.
+    /// That the receiver refused for good, and of those by the reason.
     pub refused: u64,
+    pub refused_for: Vec<(&'static str, u64)>,
+    /// That were sent and are to be sent again, or were.
+    pub resent: u64,
+    /// That somebody else sends.
+    pub others: u64,
+    /// That were sent and are held now, and those that were held no more since the bytes were
+    /// needed.
+    pub held: u64,
+    pub held_given_up: u64,
+    /// When the oldest that waits came, Unix milliseconds; `None` where nothing waits.
+    pub oldest_waiting_ms: Option<i64>,
     /// Too old, too many, or not to be read.
     pub given_up: u64,
     /// That wait in memory alone, since the disk takes nothing.
@@ -229,12 +251,13 @@ impl Forwarding {
         known: Option<&Arc<Running>>,
         (tasks, stop): (&TaskTracker, &CancellationToken),
     ) -> Result<Arc<Running>, String> {
-        let receiver = Arc::new(Receiver::new(wanted, &config.folder)?);
+        let receiver = Arc::new(Receiver::new(wanted, &config.folder, false)?);
         let samples_max = receiver.samples_max;
         let external = config.global.external_labels.iter();
         let rules = Rules {
             external: external.map(|(a, b)| (a.clone(), b.clone())).collect(),
             relabel: wanted.write_relabel_configs.clone(),
+            tenant_label: None,
         };
         if let Some(known) = known {
             *known.line.receiver.lock() = receiver;
@@ -243,7 +266,7 @@ impl Forwarding {
         }
         let place = self.folder.as_ref().map(|all| all.join(&folder));
         let queue =
-            Queue::open(place.as_deref(), self.limits).map_err(|error| error.to_string())?;
+            Queue::open(place.as_deref(), self.limits, None).map_err(|error| error.to_string())?;
         queue.exchange(rules, samples_max);
         let waiting = queue.waiting();
         if waiting > 0 {
@@ -252,7 +275,12 @@ impl Forwarding {
                 "{waiting} samples of earlier are to be sent"
             );
         }
-        let line = Arc::new(Line::new(queue, receiver, self.clock.clone()));
+        let line = Arc::new(Line::new(
+            queue,
+            receiver,
+            self.clock.clone(),
+            Manner::default(),
+        ));
         let end = stop.child_token();
         let describe = Arc::clone(&self.describe);
         let sending = sender::run(Arc::clone(&line), name.to_owned(), describe, end.clone());
@@ -305,12 +333,11 @@ impl Forwarding {
         if receivers.is_empty() {
             return Vec::new();
         }
-        let mut refused = refused.to_vec();
-        refused.sort_unstable();
+        let refused = sorted(refused);
         let is_refused = |row: u32| !refused.is_empty() && refused.binary_search(&row).is_ok();
         let queues = receivers.iter().map(|running| &running.line.queue);
         queues
-            .filter_map(|queue| queue.take(batch, is_refused, now_ms))
+            .filter_map(|queue| queue.take("", batch, is_refused, now_ms))
             .collect()
     }
 
@@ -329,14 +356,27 @@ impl Forwarding {
     }
 }
 
+fn sorted(refused: &[u32]) -> Vec<u32> {
+    let mut refused = refused.to_vec();
+    refused.sort_unstable();
+    refused
+}
+
 impl Running {
     fn view(&self) -> View {
-        let queue = &self.line.queue;
+        View::of(&self.line, &self.name, &self.url)
+    }
+}
+
+impl View {
+    fn of(line: &Line, name: &str, url: &str) -> Self {
+        let queue = &line.queue;
         let counts = &queue.counts;
-        let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        View {
-            name: self.name.clone(),
-            url: self.url.clone(),
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let reasons = Reason::ALL.iter().zip(&counts.refused_for);
+        Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
             waiting: queue.waiting(),
             bytes: queue.bytes(),
             chosen: read(&counts.chosen),
@@ -344,6 +384,14 @@ impl Running {
             broken: read(&counts.broken),
             sent: read(&counts.sent),
             refused: read(&counts.refused),
+            refused_for: reasons
+                .map(|(reason, count)| (reason.name(), read(count)))
+                .collect(),
+            resent: read(&counts.resent),
+            others: read(&counts.others),
+            held: queue.held(),
+            held_given_up: read(&counts.held_given_up),
+            oldest_waiting_ms: queue.oldest_ms(),
             given_up: read(&counts.given_up),
             unwritten: read(&counts.unwritten),
             requests: std::array::from_fn(|at| counts.requests.get(at).map_or(0, read)),
@@ -352,7 +400,7 @@ impl Running {
             newest_sent_ms: counts.newest_sent_ms.load(Ordering::Relaxed),
             began_ms: counts.began_ms.load(Ordering::Relaxed),
             taken_at_ms: counts.taken_at_ms.load(Ordering::Relaxed),
-            trouble: self.line.trouble.lock().clone(),
+            trouble: line.trouble.lock().clone(),
             refusal: counts.refusal.lock().clone(),
         }
     }

@@ -1,4 +1,6 @@
 //! What waits for one receiver: lanes of records, on disk and as far as there is room in memory.
+//! Where its word is not final, what it took is held for a while, and sent again when it may have
+//! lost it.
 //!
 //! A record is numbered in its lane and written to the log when it comes. The newest records stay
 //! in memory too, so that a receiver that keeps up costs no reading; what it fell behind of is read
@@ -21,10 +23,11 @@ use pulseboard_series::{Batch, Row};
 use tokio::sync::Notify;
 
 use crate::{
+    answer::Reason,
     choose::{Chooser, Chosen, Rules},
     lane::Lane,
     limits::Limits,
-    progress::{Places, Progress},
+    progress::{self, Held, Places, Progress},
     record::{self, Encoder, LANES, RECORD_SAMPLES_MAX, Record, SAMPLES, Sample},
 };
 
@@ -57,8 +60,15 @@ pub(crate) struct Counts {
     pub(crate) broken: AtomicU64,
     /// Samples that the receiver has.
     pub(crate) sent: AtomicU64,
-    /// Samples that the receiver refused for good.
+    /// Samples that the receiver refused for good, and of those by [`Reason::ALL`].
     pub(crate) refused: AtomicU64,
+    pub(crate) refused_for: [AtomicU64; Reason::ALL.len()],
+    /// Samples that were sent and are to be sent again.
+    pub(crate) resent: AtomicU64,
+    /// Samples that somebody else sends.
+    pub(crate) others: AtomicU64,
+    /// Samples that were held and given up, as the bytes are needed.
+    pub(crate) held_given_up: AtomicU64,
     /// Samples that were given up: too old, too many, or not to be read.
     pub(crate) given_up: AtomicU64,
     /// Samples that are not on disk, since that takes nothing.
@@ -85,7 +95,12 @@ pub(crate) struct Parcel {
     /// Where what is in it ends, of each lane.
     ends: Vec<(usize, u64)>,
     pub(crate) records: Vec<Arc<Record>>,
+    /// Of each record, whether the receiver said once that it has it.
+    pub(crate) were_sent: Vec<bool>,
 }
+
+/// A sample's place in a parcel: its record, and where in that.
+pub(crate) type Spot = (u32, u32);
 
 impl Parcel {
     /// When its newest record came.
@@ -94,8 +109,29 @@ impl Parcel {
         arrivals.max().unwrap_or(i64::MAX)
     }
 
-    pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> {
-        self.records.iter().flat_map(|record| &record.samples)
+    /// Where its samples are.
+    pub(crate) fn spots(&self) -> Vec<Spot> {
+        let records = (0..).zip(&self.records);
+        let spots = records.flat_map(|(number, record)| {
+            (0..).zip(&record.samples).map(move |(at, _)| (number, at))
+        });
+        spots.collect()
+    }
+
+    /// The samples at these places.
+    pub(crate) fn samples<'a>(&'a self, spots: &'a [Spot]) -> impl Iterator<Item = &'a Sample> {
+        spots.iter().filter_map(|spot| self.sample(*spot))
+    }
+
+    pub(crate) fn sample(&self, (record, at): Spot) -> Option<&Sample> {
+        let record = self.records.get(record as usize)?;
+        record.samples.get(at as usize)
+    }
+
+    /// Whether the receiver said once that it has all of these.
+    pub(crate) fn were_all_sent(&self, spots: &[Spot]) -> bool {
+        let mut spots = spots.iter();
+        spots.all(|(record, _)| self.were_sent.get(*record as usize) == Some(&true))
     }
 }
 
@@ -105,6 +141,8 @@ pub(crate) struct Results {
     pub(crate) sent: usize,
     pub(crate) refused: usize,
     pub(crate) given_up: usize,
+    /// That somebody else sends.
+    pub(crate) others: usize,
 }
 
 /// What waits for one receiver.
@@ -113,14 +151,37 @@ pub(crate) struct Queue {
     log: Option<Log>,
     inner: Mutex<Inner>,
     /// Locked before `inner`, and never while something comes in.
-    progress: Mutex<Option<Progress>>,
+    progress: Mutex<Files>,
+    /// How long what is done is held; `None`: not at all.
+    hold: Option<Duration>,
     pub(crate) more: Notify,
     pub(crate) counts: Counts,
     pub(crate) limits: Limits,
 }
 
+/// What is written of how far it is; nothing where there is no folder.
+#[derive(Debug, Default)]
+struct Files {
+    sent: Option<Progress>,
+    held: Option<Held>,
+    /// The receiver's run that took what is held, as it is written.
+    run: u64,
+}
+
+/// How far the lanes were done at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: Instant,
+    places: Places,
+}
+
+/// Marks in the time that what is done is held.
+const MARKS: u32 = 64;
+
 #[derive(Debug, Default)]
 struct Inner {
+    /// Oldest first.
+    marks: VecDeque<Mark>,
     chooser: Chooser,
     encoder: Encoder,
     lanes: [Lane; LANES],
@@ -159,9 +220,13 @@ impl Inner {
         all
     }
 
-    fn is_done(&self, group: &Group) -> bool {
+    fn is_released(&self, group: &Group) -> bool {
         let mut lanes = self.lanes.iter().zip(group.ends);
-        lanes.all(|(lane, end)| lane.done() >= end)
+        lanes.all(|(lane, end)| lane.released() >= end)
+    }
+
+    fn places(&self, of: fn(&Lane) -> u64) -> Places {
+        std::array::from_fn(|at| self.lanes.get(at).map_or(0, of))
     }
 }
 
@@ -188,16 +253,23 @@ pub(crate) enum Next {
 }
 
 impl Queue {
-    /// Opens the queue in `folder`, or one in memory.
+    /// Opens the queue in `folder`, or one in memory. What is done is held for so long.
     ///
     /// # Errors
     /// The folder cannot be made, listed or written.
-    pub(crate) fn open(folder: Option<&Path>, limits: Limits) -> Result<Self, LogError> {
+    pub(crate) fn open(
+        folder: Option<&Path>,
+        limits: Limits,
+        hold: Option<Duration>,
+    ) -> Result<Self, LogError> {
         let mut inner = Inner {
             samples_max: RECORD_SAMPLES_MAX,
             ..Inner::default()
         };
-        let (mut log, mut progress) = (None, None);
+        if hold.is_some() {
+            inner.lanes.iter_mut().for_each(Lane::hold);
+        }
+        let (mut log, mut progress) = (None, Files::default());
         if let Some(folder) = folder {
             let failed = |source: io::Error| LogError::Io {
                 action: "open what is sent in",
@@ -214,9 +286,18 @@ impl Queue {
                 ..LogOptions::default()
             };
             std::fs::create_dir_all(folder).map_err(failed)?;
-            let (file, places) = Progress::open(folder).map_err(failed)?;
-            for (lane, place) in inner.lanes.iter_mut().zip(places) {
-                lane.begin(place);
+            let (file, places) = Progress::open(folder, progress::SENT).map_err(failed)?;
+            progress.sent = Some(file);
+            let mut released = places;
+            if hold.is_some() {
+                let (file, held) = Held::open(folder, progress::HELD).map_err(failed)?;
+                progress.held = Some(file);
+                let [places @ .., run] = held;
+                (released, progress.run) = (places, run);
+            }
+            let begin = places.into_iter().zip(released);
+            for (lane, (place, released)) in inner.lanes.iter_mut().zip(begin) {
+                lane.begin(released, place);
             }
             let (lanes, groups) = (&mut inner.lanes, &mut inner.groups);
             let sink = |kind: u8, payload: &[u8], segment: u32| {
@@ -236,12 +317,19 @@ impl Queue {
                     "a part of what was to be sent on cannot be read and is passed over"
                 );
             }
-            (log, progress) = (Some(opened), Some(file));
+            log = Some(opened);
+            inner.lanes.iter_mut().for_each(Lane::found_all);
+            if hold.is_some() {
+                let places = inner.places(Lane::done);
+                let at = Instant::now();
+                inner.marks.push_back(Mark { at, places });
+            }
         }
         Ok(Self {
             log,
             inner: Mutex::new(inner),
             progress: Mutex::new(progress),
+            hold,
             more: Notify::new(),
             counts: Counts::default(),
             limits,
@@ -255,9 +343,10 @@ impl Queue {
         inner.samples_max = samples_max;
     }
 
-    /// Takes rows in. They have outlived the end of the process when the ticket says so.
+    /// Takes a tenant's rows in. They have outlived the end of the process when the ticket says so.
     pub(crate) fn take(
         &self,
+        tenant: &str,
         batch: &Batch,
         is_refused: impl Fn(u32) -> bool,
         now_ms: i64,
@@ -269,7 +358,7 @@ impl Queue {
             if is_refused(index) {
                 continue;
             }
-            match inner.chooser.choose(row.hash, batch.key(row)) {
+            match inner.chooser.choose(tenant, row.hash, batch.key(row)) {
                 Chosen::Sent(lane, key) => {
                     chosen += 1;
                     let sample = sample(batch, row, key, now_ms);
@@ -356,18 +445,25 @@ impl Queue {
         let mut order: Vec<usize> = (0..LANES).collect();
         order.sort_by_key(|number| inner.lanes.get(*number).and_then(Lane::since));
         let (mut ends, mut records, mut samples) = (Vec::new(), Vec::new(), 0);
+        let mut were_sent = Vec::new();
         for number in order {
             if let Some(lane) = inner.lanes.get_mut(number)
                 && !lane.is_under_way()
                 && let Some(end) = lane.give(&mut records, &mut samples, samples_max)
             {
+                let given = records.get(were_sent.len()..).unwrap_or_default();
+                were_sent.extend(given.iter().map(|record| lane.was_done(record.number)));
                 ends.push((number, end));
             }
         }
         if records.is_empty() {
             return Next::Nothing;
         }
-        Next::Send(Parcel { ends, records })
+        Next::Send(Parcel {
+            ends,
+            records,
+            were_sent,
+        })
     }
 
     /// Reads what is wanted from the log. Blocks for the disk.
@@ -423,19 +519,101 @@ impl Queue {
         add(&self.counts.sent, results.sent as u64);
         add(&self.counts.refused, results.refused as u64);
         add(&self.counts.given_up, results.given_up as u64);
-        let mut progress = self.progress.lock();
+        add(&self.counts.others, results.others as u64);
+        let mut files = self.progress.lock();
         let mut inner = self.inner.lock();
         for (number, end) in &parcel.ends {
             if let Some(lane) = inner.lanes.get_mut(*number) {
-                add(&self.counts.given_up, lane.arrived(*end));
+                let (lost, again) = lane.arrived(*end);
+                add(&self.counts.given_up, lost);
+                add(&self.counts.resent, again);
             }
         }
-        let places: Places = std::array::from_fn(|at| inner.lanes.get(at).map_or(0, Lane::done));
+        let places = inner.places(Lane::begins_at);
         drop(inner);
-        if let Some(file) = &mut *progress
-            && let Err(error) = file.save(&places)
+        files.save_sent(&places);
+    }
+
+    /// Whether what is on its way in this parcel is to be sent once more, with what was before it;
+    /// then it is on its way no more.
+    pub(crate) fn takes_back(&self, parcel: &Parcel) -> bool {
+        let mut inner = self.inner.lock();
+        let goes_back = |(number, _): &(usize, u64)| {
+            let lane = inner.lanes.get(*number);
+            lane.is_some_and(Lane::goes_back)
+        };
+        if !parcel.ends.iter().any(goes_back) {
+            return false;
+        }
+        for (number, _) in &parcel.ends {
+            if let Some(lane) = inner.lanes.get_mut(*number) {
+                let (lost, again) = lane.take_back();
+                add(&self.counts.given_up, lost);
+                add(&self.counts.resent, again);
+            }
+        }
+        drop(inner);
+        self.more.notify_one();
+        true
+    }
+
+    /// The receiver's run that took what is held, as it was written last; 0 for none.
+    pub(crate) fn run(&self) -> u64 {
+        self.progress.lock().run
+    }
+
+    /// The receiver may have lost what is held, which is sent again; it runs as `run` now. Blocks
+    /// for the disk.
+    pub(crate) fn send_again(&self, run: u64) {
+        let mut files = self.progress.lock();
+        let mut inner = self.inner.lock();
+        let again: u64 = inner.lanes.iter_mut().map(Lane::go_back).sum();
+        add(&self.counts.resent, again);
+        // What was done at those times is not any more.
+        inner.marks.clear();
+        let (sent, released) = (inner.places(Lane::begins_at), inner.places(Lane::released));
+        drop(inner);
+        // In this order: after an end between the two it is sent again for the run that was known.
+        files.save_sent(&sent);
+        files.run = run;
+        files.save_held(&released);
+        self.more.notify_one();
+    }
+
+    /// The receiver still ran at `at` as when it took what is held, and runs as `run`: what it has
+    /// had for long enough is held no more. Blocks for the disk.
+    pub(crate) fn is_well(&self, at: Instant, run: u64) {
+        let Some(hold) = self.hold else {
+            return;
+        };
+        let mut files = self.progress.lock();
+        let mut inner = self.inner.lock();
+        let mut released = None;
+        while let Some(mark) = inner.marks.front()
+            && at.saturating_duration_since(mark.at) >= hold
         {
-            tracing::warn!(%error, "what was sent on cannot be written down");
+            released = Some(mark.places);
+            inner.marks.pop_front();
+        }
+        if let Some(places) = released {
+            for (lane, place) in inner.lanes.iter_mut().zip(places) {
+                lane.release(place);
+            }
+        }
+        let is_next = inner
+            .marks
+            .back()
+            .is_none_or(|mark| mark.at.elapsed() >= hold / MARKS);
+        if is_next && !inner.lanes.iter().any(Lane::goes_back) {
+            let places = inner.places(Lane::done);
+            let at = Instant::now();
+            inner.marks.push_back(Mark { at, places });
+        }
+        let places = inner.places(Lane::released);
+        drop(inner);
+        if released.is_some() || files.run != run {
+            files.run = run;
+            files.save_held(&places);
         }
     }
 
@@ -455,19 +633,30 @@ impl Queue {
             }
             let mut inner = self.inner.lock();
             let group = inner.up_to(info.number);
-            if !inner.is_done(&group) {
+            if !inner.is_released(&group) {
                 let why = match (group.arrived_ms < oldest_ms, bytes > self.limits.bytes) {
                     (true, _) => "too old",
                     (_, true) => "the buffer is full",
                     _ => break,
                 };
+                let held = |inner: &Inner| inner.lanes.iter().map(Lane::held).sum::<u64>();
+                let held_before = held(&inner);
                 let mut lanes = inner.lanes.iter_mut().zip(group.ends);
-                let lost = lanes.by_ref().map(|(lane, end)| lane.lose(end)).sum();
+                let lost: u64 = lanes.by_ref().map(|(lane, end)| lane.lose(end)).sum();
+                let held_lost = held_before.saturating_sub(held(&inner));
                 add(&self.counts.given_up, lost);
-                tracing::warn!(
-                    samples.given_up = lost,
-                    "{lost} samples that were to be sent on are given up: {why}"
-                );
+                add(&self.counts.held_given_up, held_lost);
+                if lost > 0 {
+                    tracing::warn!(
+                        samples.given_up = lost,
+                        "{lost} samples that were to be sent on are given up: {why}"
+                    );
+                } else if held_lost > 0 {
+                    tracing::warn!(
+                        samples.given_up = held_lost,
+                        "{held_lost} samples that were sent are held no more: {why}"
+                    );
+                }
             }
             bytes = bytes.saturating_sub(info.bytes);
             keep_from = Some(info.number + 1);
@@ -479,6 +668,18 @@ impl Queue {
             tracing::warn!(%error, "a file that was sent on cannot be removed");
         }
         self.inner.lock().groups.retain(|number, _| *number >= from);
+    }
+
+    /// Samples that are sent and held.
+    pub(crate) fn held(&self) -> u64 {
+        let inner = self.inner.lock();
+        inner.lanes.iter().map(Lane::held).sum()
+    }
+
+    /// When the oldest that waits came, Unix milliseconds; `None` where nothing waits.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        let inner = self.inner.lock();
+        inner.lanes.iter().filter_map(Lane::oldest_ms).min()
     }
 
     /// Samples that wait, those on their way among them.
@@ -496,6 +697,28 @@ impl Queue {
     pub(crate) fn close(&self) {
         if let Some(log) = &self.log {
             log.close();
+        }
+    }
+}
+
+impl Files {
+    fn save_sent(&mut self, places: &Places) {
+        if let Some(file) = &mut self.sent
+            && let Err(error) = file.save(places)
+        {
+            tracing::warn!(%error, "what was sent on cannot be written down");
+        }
+    }
+
+    fn save_held(&mut self, released: &Places) {
+        let mut all = [self.run; LANES + 1];
+        for (place, released) in all.iter_mut().zip(released) {
+            *place = *released;
+        }
+        if let Some(file) = &mut self.held
+            && let Err(error) = file.save(&all)
+        {
+            tracing::warn!(%error, "what is held of what was sent on cannot be written down");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who gets samples on: how it is asked, and how what waits for it is sent.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pulseboard_outbound::{Client, HeaderMap, HeaderName, HeaderValue, header};
@@ -55,6 +55,33 @@ impl Protocol {
     }
 }
 
+/// What stands for the tenant in an address.
+pub const TENANT_IN_URL: &str = "{tenant}";
+
+/// Where a request says whose samples it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// In this header.
+    Header(HeaderName),
+    /// In the address, in the place of [`TENANT_IN_URL`].
+    Path,
+}
+
+/// Whose samples a request has, and where it says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) said: &'a Said,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) outcome: Outcome,
+    /// The receiver was not there: it may be another run of it that answers next.
+    pub(crate) is_in_doubt: bool,
+}
+
 /// A receiver as the file has it.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -71,13 +98,26 @@ pub(crate) struct Receiver {
     pub(crate) sample_age: Option<Duration>,
     /// How often what metrics are is sent, and of how many at once.
     pub(crate) families: Option<(Duration, usize)>,
+    /// Statuses that a person can mend: what they answer is sent again.
+    mended: &'static [u16],
 }
+
+/// Of such a receiver as a file has.
+const MENDED: &[u16] = &[408];
+
+/// Of one that keeps samples for others: who may not write, or writes to where nobody takes it, has
+/// to be set right, and nothing is lost meanwhile.
+const MENDED_CAREFULLY: &[u16] = &[401, 403, 404, 408];
 
 impl Receiver {
     /// # Errors
     /// A header is none, or who sends contradicts itself; in words. Certificates that cannot be
     /// read are looked for again by each request.
-    pub(crate) fn new(config: &RemoteWrite, folder: &Path) -> Result<Self, String> {
+    pub(crate) fn new(
+        config: &RemoteWrite,
+        folder: &Path,
+        is_careful: bool,
+    ) -> Result<Self, String> {
         let protocol = Protocol::of(config);
         let mut headers = HeaderMap::new();
         for (name, value) in &config.headers {
@@ -113,19 +153,61 @@ impl Receiver {
                 let at_once = count(told.max_samples_per_send);
                 (told.send_interval.as_duration(), at_once)
             }),
+            mended: if is_careful { MENDED_CAREFULLY } else { MENDED },
         })
     }
 
     /// Sends a packed message. Nobody can mend what is answered with 4xx, as with Prometheus, but
     /// for 429.
-    pub(crate) async fn send(&self, message: Bytes) -> Outcome {
+    pub(crate) async fn send(&self, message: Bytes, whose: Option<&Whose<'_>>) -> Sent {
         let deadline = Instant::now() + self.timeout;
+        let (mut url, mut headers) = (Cow::Borrowed(&self.url), Cow::Borrowed(&self.headers));
+        match whose {
+            None => {}
+            Some(Whose {
+                tenant,
+                said: Said::Path,
+            }) if !tenant.is_empty() && !tenant.bytes().all(|byte| byte == b'.') => {
+                *url.to_mut() = self.url.replace(TENANT_IN_URL, tenant);
+            }
+            Some(Whose {
+                tenant,
+                said: Said::Path,
+            }) => {
+                // It would lead somewhere else.
+                return Sent {
+                    outcome: Outcome::Refused(format!(
+                        "the tenant {tenant:?} is no part of a path"
+                    )),
+                    is_in_doubt: false,
+                };
+            }
+            Some(Whose {
+                tenant,
+                said: Said::Header(name),
+            }) => match HeaderValue::from_str(tenant) {
+                Ok(value) => drop(headers.to_mut().insert(name.clone(), value)),
+                Err(error) => {
+                    let why = format!("the tenant {tenant:?} is no header's value: {error}");
+                    return Sent {
+                        outcome: Outcome::Refused(why),
+                        is_in_doubt: false,
+                    };
+                }
+            },
+        }
         let sent = self
             .client
-            .post(&self.url, &self.headers, message, deadline, ANSWER_BYTES);
+            .post(&url, &headers, message, deadline, ANSWER_BYTES);
         match sent.await {
-            Ok(answer) => Outcome::of(&answer, &[408]),
-            Err(error) => Outcome::Later(error.to_string(), None),
+            Ok(answer) => Sent {
+                outcome: Outcome::of(&answer, self.mended),
+                is_in_doubt: matches!(answer.status, 502..=504),
+            },
+            Err(error) => Sent {
+                outcome: Outcome::Later(error.to_string(), None),
+                is_in_doubt: true,
+            },
         }
     }
 }

@@ -1,23 +1,34 @@
 //! Sends what waits for one receiver: some requests at once, each with lanes that no other has.
 //! Where little comes one request carries all of them; where much waits each carries one.
 
+mod hold;
+
 use std::{
     ops::Range,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_scrape::WallClock;
-use tokio::{task::JoinSet, time::Instant};
+use pulseboard_series::KeyRef;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::{Backoff, Outcome},
+    answer::{Backoff, Outcome, Reason},
+    manner::Manner,
     message,
-    queue::{Next, Parcel, Queue, Results},
-    receiver::{Describe, Families, Protocol, Receiver},
+    queue::{Next, Parcel, Queue, Results, Spot},
+    receiver::{Describe, Families, Protocol, Receiver, Whose},
     record::{LANES, Sample},
 };
 
@@ -29,6 +40,10 @@ const FAREWELL: Duration = Duration::from_millis(1_500);
 
 /// What is known of metrics is asked for no more often than this.
 const FAMILIES_PERIOD: Duration = Duration::from_secs(30);
+
+/// Requests in halves of one parcel that the receiver took before; what it refuses then as known to
+/// it is taken for sent. One that takes samples of a series in their order alone refuses all of it.
+const AGAIN_HALVES: usize = 32;
 
 /// What those share who send to one receiver.
 #[derive(Debug)]
@@ -43,11 +58,46 @@ pub(crate) struct Line {
     /// What is known of metrics, and since when.
     families: Mutex<Option<(Instant, Arc<Families>)>>,
     clock: WallClock,
+    pub(crate) manner: Manner,
+    pub(crate) doubt: Doubt,
+}
+
+/// Whether the receiver that answers is the one that took what is held.
+#[derive(Debug)]
+pub(crate) struct Doubt {
+    /// It was not there.
+    pub(crate) was_away: AtomicBool,
+    /// Asks for its run at once.
+    pub(crate) asks: Notify,
+    /// How often that was begun, and has ended.
+    pub(crate) begun: AtomicU64,
+    pub(crate) ended: watch::Sender<u64>,
+    /// Nothing is sent before so many have ended.
+    needed: AtomicU64,
+}
+
+impl Default for Doubt {
+    fn default() -> Self {
+        Self {
+            was_away: AtomicBool::new(false),
+            asks: Notify::new(),
+            begun: AtomicU64::new(0),
+            ended: watch::Sender::new(0),
+            needed: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Line {
-    pub(crate) fn new(queue: Queue, receiver: Arc<Receiver>, clock: WallClock) -> Self {
+    pub(crate) fn new(
+        queue: Queue,
+        receiver: Arc<Receiver>,
+        clock: WallClock,
+        manner: Manner,
+    ) -> Self {
         Self {
+            manner,
+            doubt: Doubt::default(),
             queue,
             receiver: Mutex::new(receiver),
             trouble: Mutex::default(),
@@ -89,12 +139,28 @@ impl Line {
         while let Some(until) = self.paused() {
             tokio::time::sleep_until(until).await;
         }
+        let needed = self.doubt.needed.load(Ordering::Relaxed);
+        if needed > 0 {
+            let mut ended = self.doubt.ended.subscribe();
+            // The sender is this line's.
+            drop(ended.wait_for(|ended| *ended >= needed).await);
+        }
     }
 
-    fn trouble(&self, name: &str, why: String) {
+    /// The receiver was not there: before more is sent it is asked which run of it answers.
+    fn be_in_doubt(&self) {
+        if self.manner.hold.is_some() {
+            self.doubt.was_away.store(true, Ordering::Relaxed);
+            let next = self.doubt.begun.load(Ordering::Relaxed) + 1;
+            self.doubt.needed.fetch_max(next, Ordering::Relaxed);
+            self.doubt.asks.notify_one();
+        }
+    }
+
+    pub(crate) fn trouble(&self, name: &str, why: String) {
         let mut trouble = self.trouble.lock();
         if trouble.as_ref() != Some(&why) {
-            tracing::warn!(receiver = name, "remote_write is tried again: {why}");
+            tracing::warn!(receiver = name, "sending on is tried again: {why}");
         }
         *trouble = Some(why);
     }
@@ -113,8 +179,13 @@ pub(crate) async fn run(
     describe: Describe,
     stopping: CancellationToken,
 ) {
+    if line.queue.held() > 0 {
+        // It may have been started anew while nobody looked.
+        line.be_in_doubt();
+    }
     let housekeeping = tokio::spawn(keep_house(Arc::clone(&line)));
     let telling = tokio::spawn(tell_families(Arc::clone(&line), describe.clone()));
+    let watching = tokio::spawn(hold::watch(Arc::clone(&line), name.clone()));
     let mut sending = JoinSet::new();
     while !stopping.is_cancelled() {
         let receiver = line.receiver();
@@ -155,6 +226,7 @@ pub(crate) async fn run(
     }
     housekeeping.abort();
     telling.abort();
+    watching.abort();
     let all = async { while sending.join_next().await.is_some() {} };
     // What has no answer by then is sent again after the next start.
     drop(tokio::time::timeout(FAREWELL, all).await);
@@ -173,32 +245,122 @@ async fn keep_house(line: Arc<Line>) {
     }
 }
 
+/// A part of a parcel that is sent by one request: places among those that are ordered.
+#[derive(Clone, Debug)]
+struct Part {
+    range: Range<usize>,
+    /// Whose it is, where the request says so.
+    tenant: Option<Arc<str>>,
+}
+
+impl Part {
+    /// Its halves, the first of which is to be sent first.
+    fn halves(&self) -> (Self, Self) {
+        let middle = self.range.start + self.range.len() / 2;
+        let half = |range| Self {
+            range,
+            tenant: self.tenant.clone(),
+        };
+        (half(self.range.start..middle), half(middle..self.range.end))
+    }
+}
+
+/// In which order samples of a parcel are sent, in which requests to begin with, the last of them
+/// first; without those that somebody else sends.
+fn plan(parcel: &Parcel, manner: &Manner) -> (Vec<Spot>, Vec<Part>) {
+    let mut spots = parcel.spots();
+    let Some(label) = manner.tenant_label else {
+        let all = Part {
+            range: 0..spots.len(),
+            tenant: None,
+        };
+        return (spots, vec![all]);
+    };
+    let tenant = |spot: &Spot| {
+        let sample = parcel.sample(*spot);
+        sample.map_or("", |sample| {
+            KeyRef::new(&sample.key).label(label).unwrap_or_default()
+        })
+    };
+    if let Some(is_ours) = &manner.is_ours {
+        let (mut last, mut is_last_ours) = ("", false);
+        spots.retain(|spot| {
+            let tenant = tenant(spot);
+            if tenant != last || last.is_empty() {
+                (last, is_last_ours) = (tenant, is_ours(tenant));
+            }
+            is_last_ours
+        });
+    }
+    // Series by series, so that halves tell the bad from the good, and in the order of time.
+    spots.sort_by_cached_key(|spot| {
+        let tenant: Arc<str> = tenant(spot).into();
+        let sample = parcel.sample(*spot);
+        (
+            tenant,
+            sample.map(|sample| (Arc::clone(&sample.key), sample.at_ms)),
+        )
+    });
+    if manner.said.is_none() {
+        let all = Part {
+            range: 0..spots.len(),
+            tenant: None,
+        };
+        return (spots, vec![all]);
+    }
+    let mut parts: Vec<Part> = Vec::new();
+    for (at, spot) in spots.iter().enumerate() {
+        let tenant = tenant(spot);
+        match parts.last_mut() {
+            Some(part) if part.tenant.as_deref() == Some(tenant) => part.range.end = at + 1,
+            _ => parts.push(Part {
+                range: at..at + 1,
+                tenant: Some(tenant.into()),
+            }),
+        }
+    }
+    parts.reverse();
+    (spots, parts)
+}
+
 /// Sends one parcel until the receiver has it, refuses it, or it is too old. What is too large for
-/// one request goes as halves, one after the other, so that samples of a series keep their order.
+/// one request goes as halves, one after the other, so that samples of a series keep their order;
+/// likewise what is refused, where the receiver is one to be careful with.
 async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Describe) {
     let parcel = Arc::new(parcel);
     let mut results = Results::default();
     let mut backoff = None;
     // Whether the receiver took anything since it last found a sample alone too large.
     let mut is_taking = true;
-    let mut parts: Vec<Range<usize>> = std::iter::once(0..parcel.samples().count()).collect();
+    let (spots, mut parts) = plan(&parcel, &line.manner);
+    results.others = parcel.spots().len() - spots.len();
+    let spots = Arc::new(spots);
+    let mut halves_again = AGAIN_HALVES;
+    let mut refusal: Option<(usize, String)> = None;
     let mut packed: Option<(usize, Bytes)> = None;
     while let Some(part) = parts.pop() {
         line.wait_for_pause().await;
+        if line.manner.hold.is_some() && line.queue.takes_back(&parcel) {
+            return;
+        }
         let receiver = line.receiver();
+        let length = part.range.len();
         let (samples, message) = match packed.take() {
             Some(known) => known,
-            None => match pack(line, &receiver, &parcel, part.clone(), describe).await {
-                Ok((samples, message)) => {
-                    results.given_up += part.len() - samples;
-                    (samples, message)
+            None => {
+                let wanted = (Arc::clone(&spots), part.range.clone());
+                match pack(line, &receiver, &parcel, wanted, describe).await {
+                    Ok((samples, message)) => {
+                        results.given_up += length - samples;
+                        (samples, message)
+                    }
+                    Err(why) => {
+                        tracing::error!(receiver = name, "samples cannot be packed: {why}");
+                        results.given_up += length;
+                        continue;
+                    }
                 }
-                Err(why) => {
-                    tracing::error!(receiver = name, "samples cannot be packed: {why}");
-                    results.given_up += part.len();
-                    continue;
-                }
-            },
+            }
         };
         if samples == 0 {
             continue;
@@ -219,14 +381,41 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
             let backoff = backoff.get_or_insert_with(|| Backoff::new(shortest, longest));
             line.pause_for(backoff.pause(asked));
         };
-        let outcome = receiver.send(message.clone()).await;
-        let is_too_large = matches!(outcome, Outcome::TooLarge(_));
+        let said = line.manner.said.as_ref();
+        let whose = said.zip(part.tenant.as_deref());
+        let whose = whose.map(|(said, tenant)| Whose { tenant, said });
+        let these = spots.get(part.range.clone()).unwrap_or_default();
+        let sent = receiver.send(message.clone(), whose.as_ref()).await;
+        if sent.is_in_doubt {
+            line.be_in_doubt();
+        }
+        let is_too_large = matches!(sent.outcome, Outcome::TooLarge(_));
+        let outcome = match sent.outcome {
+            Outcome::Refused(why) if line.manner.is_careful => {
+                let was_sent = parcel.were_all_sent(these);
+                let reason = Reason::of(&why);
+                let is_there = (was_sent && reason.is_of_known()) || reason == Reason::Duplicate;
+                if samples > 1 && (!was_sent || halves_again > 0) {
+                    halves_again -= usize::from(was_sent);
+                    counts.requests[1].fetch_add(1, Ordering::Relaxed);
+                    let (first, second) = part.halves();
+                    parts.push(second);
+                    parts.push(first);
+                    line.well(name);
+                    continue;
+                }
+                match is_there {
+                    true => Outcome::Taken,
+                    false => Outcome::Refused(why),
+                }
+            }
+            outcome => outcome,
+        };
         match outcome {
             Outcome::Taken => {
                 counts.requests[0].fetch_add(1, Ordering::Relaxed);
                 counts.bytes.fetch_add(bytes, Ordering::Relaxed);
-                let sent = parcel.samples().skip(part.start).take(part.len());
-                let newest = sent.map(|sample| sample.at_ms).max();
+                let newest = parcel.samples(these).map(|sample| sample.at_ms).max();
                 let newest_ms = newest.unwrap_or_default();
                 counts
                     .newest_sent_ms
@@ -240,19 +429,18 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
             Outcome::TooLarge(_) if samples > 1 => {
                 counts.requests[1].fetch_add(1, Ordering::Relaxed);
                 // Samples that are too old by now are passed over when their half is packed.
-                results.given_up -= part.len() - samples;
-                let middle = part.start + part.len() / 2;
-                parts.push(middle..part.end);
-                parts.push(part.start..middle);
+                results.given_up -= length - samples;
+                let (first, second) = part.halves();
+                parts.push(second);
+                parts.push(first);
             }
             Outcome::Refused(why) | Outcome::TooLarge(why) => {
                 counts.requests[1].fetch_add(1, Ordering::Relaxed);
                 results.refused += samples;
-                tracing::warn!(
-                    receiver = name,
-                    samples.refused = samples,
-                    "the receiver does not take {samples} samples, which are dropped: {why}"
-                );
+                if let Some(count) = counts.refused_for.get(Reason::of(&why) as usize) {
+                    count.fetch_add(samples as u64, Ordering::Relaxed);
+                }
+                refusal.get_or_insert((0, why.clone())).0 += samples;
                 line.well(name);
                 *line.queue.counts.refusal.lock() = Some(why);
                 // One that finds everything too large loses little until somebody looks.
@@ -269,6 +457,13 @@ async fn deliver(line: &Arc<Line>, name: &str, parcel: Parcel, describe: &Descri
             }
         }
     }
+    if let Some((samples, why)) = refusal {
+        tracing::warn!(
+            receiver = name,
+            samples.refused = samples,
+            "the receiver does not take {samples} samples, which are dropped: {why}"
+        );
+    }
     let done = Arc::clone(line);
     let written = tokio::task::spawn_blocking(move || done.queue.done(&parcel, results));
     if written.await.is_err() {
@@ -281,7 +476,7 @@ async fn pack(
     line: &Arc<Line>,
     receiver: &Arc<Receiver>,
     parcel: &Arc<Parcel>,
-    part: Range<usize>,
+    (spots, part): (Arc<Vec<Spot>>, Range<usize>),
     describe: &Describe,
 ) -> Result<(usize, Bytes), String> {
     let age = receiver.sample_age;
@@ -297,10 +492,8 @@ async fn pack(
             Protocol::V2 => line.families(&describe),
         };
         let is_young = |sample: &&Sample| sample.at_ms >= oldest_ms;
-        let chosen = || {
-            let part = parcel.samples().skip(part.start).take(part.len());
-            part.filter(is_young)
-        };
+        let part = spots.get(part).unwrap_or_default();
+        let chosen = || parcel.samples(part).filter(is_young);
         let samples = chosen().count();
         let packed = message::pack(protocol, chosen(), &families)?;
         Ok((samples, Bytes::from(packed)))
@@ -326,7 +519,8 @@ async fn tell_families(line: Arc<Line>, describe: Describe) {
         };
         for message in messages {
             line.wait_for_pause().await;
-            if let Outcome::Later(..) = receiver.send(Bytes::from(message)).await {
+            let sent = receiver.send(Bytes::from(message), None).await;
+            if let Outcome::Later(..) = sent.outcome {
                 break;
             }
         }

@@ -11,7 +11,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 use yew::prelude::*;
 
 use crate::{
-    components::{AlertWatch, ChatDrawer, Overlays, problem_panel},
+    components::{AlertWatch, AloneNotice, ChatDrawer, Overlays, problem_panel},
     hooks::use_effect_with,
     markup::html,
     net::{address, config::Endpoint},
@@ -44,7 +44,8 @@ pub(crate) struct Address {
 pub(crate) enum Part {
     /// A view, and what the address asks of it.
     View(Page, Address),
-    /// Tells the reader of alerts who looks elsewhere, and of those that nobody saw.
+    /// Tells the reader of alerts who looks elsewhere, of those that nobody saw, and of a server
+    /// that cannot reach the others.
     Watch,
     /// Help and the palette of commands.
     Overlays,
@@ -179,7 +180,14 @@ fn part(part: Part, endpoint: &Endpoint, identity: u64) -> Html {
         TimeRange::read(asked, platform::now_ms(), zone).unwrap_or_default()
     };
     let (page, Address { place, asked }) = match part {
-        Part::Watch => return html! { <AlertWatch key={identity} {endpoint} /> },
+        Part::Watch => {
+            return html! {
+                <>
+                    <AloneNotice key="alone" endpoint={endpoint.clone()} />
+                    <AlertWatch key={identity} {endpoint} />
+                </>
+            };
+        }
         Part::Overlays => return html! { <Overlays key={identity} {endpoint} /> },
         Part::Chat => return html! { <ChatDrawer key={identity} {endpoint} /> },
         Part::View(page, asked) => (page, asked),

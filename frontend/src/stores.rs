@@ -8,6 +8,7 @@ pub mod asked;
 pub mod browsers;
 pub mod change;
 pub mod chat;
+pub mod cluster;
 pub mod completion;
 pub mod connection;
 pub mod expression;

@@ -207,6 +207,12 @@ pub const FIRED: &str = "Fired";
 /// A link that leads to more about something.
 pub const EXPLORE_IT: &str = "Open in Explore";
 
+/// A server that cannot reach the others; a time follows.
+pub const ALONE_SINCE: &str = "Alone since ";
+/// What that means.
+pub const WHAT_ALONE_MEANS: &str = ": this server cannot reach the others. It shows its own \
+     figures, and what is said or changed elsewhere is not seen here until it can; it tries by itself.";
+
 /// The name of all this.
 pub const PRODUCT: &str = "Pulseboard";
 /// The zone that is nobody's own.

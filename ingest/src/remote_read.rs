@@ -1,4 +1,5 @@
-//! Prometheus remote read: the questions of a request, and both forms of the answer.
+//! Prometheus remote read: the questions of a request, and both forms of the answer; and the other
+//! side of it, which asks one question and reads what it is told in samples.
 //!
 //! - Requests and sampled answers are one protobuf message behind snappy (which is
 //!   [`crate::decompress`]'s and the caller's).
@@ -9,8 +10,11 @@
 //! messages in `prompb/remote.proto` and `prompb/types.proto` of Prometheus.
 
 mod answer;
+mod client;
 mod question;
 mod xor;
+
+pub use client::{Each, answer, ask};
 
 pub use answer::{frame, result, series_chunks, series_samples};
 pub use question::{MatchKind, Matcher, Question, Request, parse};

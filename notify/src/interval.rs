@@ -102,13 +102,9 @@ impl TimeInterval {
             .date();
         for _ in 0..=days {
             if self.has_day(date) {
-                let stretches = ranges.iter().filter_map(|range| {
-                    let at = |minute| moment(zone, date, minute);
-                    Some((at(range.start)?, at(range.end)?))
-                });
-                let next = stretches
-                    // Not one that clocks leave out as a whole.
-                    .filter(|(start_ms, to_ms)| start_ms < to_ms && *to_ms > from_ms)
+                let next = stretches(zone, date, ranges)
+                    .into_iter()
+                    .filter(|(_, to_ms)| *to_ms > from_ms)
                     .min();
                 if next.is_some() {
                     return next;
@@ -132,16 +128,48 @@ impl TimeInterval {
 
 const DAY_MINUTES: u16 = 24 * 60;
 
-/// A minute of a day as Unix ms; one that clocks leave out, as if they had not.
-fn moment(zone: &TimeZone, date: Date, minute: u16) -> Option<i64> {
-    let (date, minute) = match minute {
-        DAY_MINUTES => (date.tomorrow().ok()?, 0),
-        minute => (date, minute),
+const MINUTE_MS: i64 = 60_000;
+
+/// No zone is further from UTC.
+const OFFSET_MAX_MS: i64 = 26 * 3_600_000;
+
+/// When clocks of a zone show a time of that date within one of the ranges: from when to when (Unix
+/// ms). What clocks leave out is not there, and what they show twice is there twice.
+fn stretches(zone: &TimeZone, date: Date, ranges: &[TimeRange]) -> Vec<(i64, i64)> {
+    // As if the zone were UTC.
+    let Ok(midnight) = TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)) else {
+        return Vec::new();
     };
-    let hour = i8::try_from(minute / 60).ok()?;
-    let minute = i8::try_from(minute % 60).ok()?;
-    let moment = zone.to_timestamp(date.at(hour, minute, 0, 0)).ok()?;
-    Some(moment.as_millisecond())
+    let midnight_ms = midnight.as_millisecond();
+    let end_ms = midnight_ms + i64::from(DAY_MINUTES) * MINUTE_MS + OFFSET_MAX_MS;
+    let Ok(mut at) = Timestamp::from_millisecond(midnight_ms - OFFSET_MAX_MS) else {
+        return Vec::new();
+    };
+    let mut all: Vec<(i64, i64)> = Vec::new();
+    // Clocks show what UTC shows and so much more until they are set.
+    while at.as_millisecond() < end_ms {
+        let more_ms = i64::from(zone.to_offset(at).seconds()) * 1_000;
+        let set = zone.following(at).next().map(|set| set.timestamp());
+        let until_ms = set.map_or(end_ms, Timestamp::as_millisecond);
+        for range in ranges {
+            let shown = |minute: u16| midnight_ms + i64::from(minute) * MINUTE_MS - more_ms;
+            let start_ms = shown(range.start).max(at.as_millisecond());
+            let to_ms = shown(range.end).min(until_ms);
+            if start_ms >= to_ms {
+                continue;
+            }
+            // One that goes on where clocks are set is one.
+            match all.iter_mut().find(|(_, to_ms)| *to_ms == start_ms) {
+                Some(before) => before.1 = to_ms,
+                None => all.push((start_ms, to_ms)),
+            }
+        }
+        match set {
+            Some(set) => at = set,
+            None => break,
+        }
+    }
+    all
 }
 
 /// A part of the day, in minutes from its beginning; the end is not in it.
@@ -184,7 +212,12 @@ impl TryFrom<Times> for TimeRange {
         let (start, end) = (minute_of(&times.start_time)?, minute_of(&times.end_time)?);
         match start < end {
             true => Ok(Self { start, end }),
-            false => Err("start time cannot be equal or greater than end time".to_owned()),
+            // As Alertmanager says it, and what to do about it.
+            false => Err(
+                "start time cannot be equal or greater than end time; what goes on past midnight is \
+                 two: 22:00 to 24:00, and 00:00 to 06:00 of the next day"
+                    .to_owned(),
+            ),
         }
     }
 }

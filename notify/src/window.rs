@@ -36,6 +36,13 @@ pub struct Window {
     /// After this it is no more; Unix ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
+    /// Which state of it: 1 as it is made, one more with each change.
+    #[serde(default = "first")]
+    pub revision: u64,
+}
+
+const fn first() -> u64 {
+    1
 }
 
 impl Window {
@@ -171,6 +178,7 @@ mod tests {
             created_by: String::new(),
             comment: String::new(),
             until_ms: Some(10 * 86_400_000),
+            revision: 1,
         };
         let mut windows = Windows::default();
         windows.set(window.clone()).expect("taken");
@@ -227,6 +235,7 @@ mod tests {
             created_by: String::new(),
             comment: String::new(),
             until_ms: None,
+            revision: 1,
         }
     }
 
@@ -271,12 +280,84 @@ mod tests {
                 &[
                     "{times: [{start_time: '02:15', end_time: '04:00'}], months: [march], days_of_month: ['28'], years: ['2027'], location: Europe/Paris}",
                 ],
-                Some(("2027-03-28T01:15:00Z", "2027-03-28T02:00:00Z")),
+                Some(("2027-03-28T01:00:00Z", "2027-03-28T02:00:00Z")),
+            ),
+            // and show the hour from 02:00 on twice
+            (
+                &[
+                    "{times: [{start_time: '01:30', end_time: '02:30'}], months: [october], days_of_month: ['31'], years: ['2027'], location: Europe/Paris}",
+                ],
+                Some(("2027-10-30T23:30:00Z", "2027-10-31T00:30:00Z")),
+            ),
+            // a night on which clocks are set at midnight, forth and back
+            (
+                &[
+                    "{times: [{start_time: '22:00', end_time: '24:00'}], months: [april], days_of_month: ['29'], years: ['2027'], location: Africa/Cairo}",
+                    "{times: [{start_time: '00:00', end_time: '06:00'}], months: [april], days_of_month: ['30'], years: ['2027'], location: Africa/Cairo}",
+                ],
+                Some(("2027-04-29T20:00:00Z", "2027-04-30T03:00:00Z")),
+            ),
+            (
+                &[
+                    "{times: [{start_time: '22:00', end_time: '24:00'}], months: [october], days_of_month: ['28'], years: ['2027'], location: Africa/Cairo}",
+                    "{times: [{start_time: '00:00', end_time: '06:00'}], months: [october], days_of_month: ['29'], years: ['2027'], location: Africa/Cairo}",
+                ],
+                Some(("2027-10-28T19:00:00Z", "2027-10-29T04:00:00Z")),
             ),
             (&["years: ['2025']"], None),
         ] {
             let expected = next.map(|(from, to)| (at(from), at(to)));
             assert_eq!(window(intervals).next(now), expected, "{intervals:?}");
+        }
+        // What is said to come is when it opens and closes, through nights on which clocks are set.
+        for (zone, from, to) in [
+            (
+                "Europe/Paris",
+                "2026-10-24T12:00:00Z",
+                "2026-10-26T12:00:00Z",
+            ),
+            (
+                "Europe/Paris",
+                "2027-03-27T12:00:00Z",
+                "2027-03-29T12:00:00Z",
+            ),
+            (
+                "America/Havana",
+                "2026-10-31T12:00:00Z",
+                "2026-11-02T12:00:00Z",
+            ),
+            (
+                "America/Havana",
+                "2027-03-13T12:00:00Z",
+                "2027-03-15T12:00:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2027-04-03T00:00:00Z",
+                "2027-04-05T00:00:00Z",
+            ),
+        ] {
+            for times in [
+                "22:00-24:00 00:00-06:00",
+                "00:15-00:45",
+                "01:30-02:15",
+                "02:30-02:45",
+            ] {
+                let range = |range: &str| {
+                    let (start, end) = range.split_once('-').expect(range);
+                    format!("{{start_time: '{start}', end_time: '{end}'}}")
+                };
+                let ranges: Vec<String> = times.split(' ').map(range).collect();
+                let text = format!("{{times: [{}], location: {zone}}}", ranges.join(", "));
+                let window = window(&[&text]);
+                let mut now_ms = at(from);
+                while now_ms < at(to) {
+                    let (from_ms, to_ms) = window.next(now_ms).expect("one");
+                    let is_open = (from_ms..to_ms).contains(&now_ms);
+                    assert_eq!(window.is_open(now_ms), is_open, "{text} {now_ms}");
+                    now_ms += 60_000;
+                }
+            }
         }
         let mut over = window(&["weekdays: [saturday]"]);
         over.until_ms = Some(at("2026-11-21T12:00:00Z"));

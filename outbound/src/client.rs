@@ -217,6 +217,21 @@ impl Client {
             .await
     }
 
+    /// As [`Client::open`], with `body` posted to `url`.
+    ///
+    /// # Errors
+    /// As [`Client::open`].
+    pub async fn open_post(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Reader, Error> {
+        self.send(Method::POST, url, headers, body, deadline, false)
+            .await
+    }
+
     /// One request and its whole answer.
     async fn exchange(
         &self,

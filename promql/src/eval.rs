@@ -29,7 +29,7 @@ use crate::{
     error::Span,
     labels::Labels,
     notes::{Note, Notes},
-    storage::{EvalError, Guard, Storage},
+    storage::{EvalError, Guard, Named, Storage},
 };
 
 /// What holds for all questions.
@@ -109,6 +109,9 @@ impl Column {
         self.values.len() * size_of::<f64>() + self.labels.bytes()
     }
 }
+
+/// Takes series, one after the other, with their numbers at each step of a grid.
+type EachNamed<'a> = dyn FnMut(&dyn Named, &[f64]) -> Evaluated<()> + 'a;
 
 /// What a node came to, over a grid.
 #[derive(Debug)]
@@ -291,8 +294,18 @@ impl<'a> Evaluation<'a> {
 
     /// A column that is kept, counted.
     fn column(&self, labels: Labels, values: Vec<f64>) -> Evaluated<Column> {
+        self.count_points(&values)?;
+        self.kept(labels, values)
+    }
+
+    /// Counts the numbers of a series.
+    fn count_points(&self, values: &[f64]) -> Evaluated<()> {
         self.guard.spend(values.len() as u64)?;
-        self.load(values.iter().filter(|value| !is_absent(**value)).count())?;
+        self.load(values.iter().filter(|value| !is_absent(**value)).count())
+    }
+
+    /// A column that is kept, whose numbers are counted already.
+    fn kept(&self, labels: Labels, values: Vec<f64>) -> Evaluated<Column> {
         let column = Column { labels, values };
         self.hold(column.bytes())?;
         Ok(column)

@@ -22,6 +22,9 @@ impl FromIterator<Label> for Labels {
     fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
         let mut all: Vec<Label> = labels.into_iter().collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
+        if are_labels(&all) {
+            return Self(all.into());
+        }
         all.reverse();
         all.dedup_by(|one, other| one.0 == other.0);
         all.reverse();
@@ -30,7 +33,18 @@ impl FromIterator<Label> for Labels {
     }
 }
 
+/// Whether they are in order, each once and none empty.
+fn are_labels(all: &[Label]) -> bool {
+    all.is_sorted_by(|one, other| one.0 < other.0) && all.iter().all(|(_, value)| !value.is_empty())
+}
+
 impl Labels {
+    /// All by name, as texts that may be shared.
+    #[must_use]
+    pub fn shared(&self) -> &[Label] {
+        &self.0
+    }
+
     /// All by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
@@ -49,8 +63,7 @@ impl Labels {
     /// Of labels in any order, which are taken away; nothing is copied where they come in order,
     /// each once and none empty.
     pub(crate) fn take(labels: &mut Vec<Label>) -> Self {
-        let is_in_order = labels.is_sorted_by(|one, other| one.0 < other.0);
-        if is_in_order && labels.iter().all(|(_, value)| !value.is_empty()) {
+        if are_labels(labels) {
             return Self(labels.drain(..).collect());
         }
         labels.drain(..).collect()
@@ -112,10 +125,15 @@ impl Labels {
     /// With one set; an empty value takes it away.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {
-        let others = self.0.iter().filter(|(known, _)| **known != *name).cloned();
-        others
-            .chain([(Arc::from(name), Arc::from(value))])
-            .collect()
+        let place = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
+        let (before, after) = match place {
+            Ok(at) => (self.0.get(..at), self.0.get(at + 1..)),
+            Err(at) => (self.0.get(..at), self.0.get(at..)),
+        };
+        let set = (!value.is_empty()).then(|| (Arc::from(name), Arc::from(value)));
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        let all = before.iter().cloned().chain(set);
+        Self(all.chain(after.iter().cloned()).collect())
     }
 }
 

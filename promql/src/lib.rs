@@ -47,7 +47,7 @@ pub use eval::{Answer, Options, instant, range};
 pub use labels::Labels;
 pub use notes::Notes;
 pub use parse::{parse, parse_any_selector, parse_selector};
-pub use storage::{EvalError, Guard, Rolled, Rollup, Samples, Storage};
+pub use storage::{EvalError, Guard, Named, Rolled, Rollup, Samples, Storage};
 pub use texts::Texts;
 
 /// Milliseconds of a duration such as `1h30m`.

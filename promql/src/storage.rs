@@ -1,6 +1,9 @@
 //! What an evaluation asks for: samples, and leave to go on.
 
-use crate::{ast::Matcher, labels::Labels};
+use crate::{
+    ast::Matcher,
+    labels::{Labels, NAME},
+};
 
 /// One series' samples of a stretch of time, in the order of time, each time once.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +102,75 @@ pub struct Hints {
     pub is_unordered: bool,
 }
 
+/// What names a series that is handed on: its labels are made where somebody keeps them, since most
+/// are looked at and let go.
+pub trait Named {
+    /// All its labels, the metric's name among them.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    fn labels(&self) -> Result<Labels, EvalError>;
+
+    /// Those that `keeps` names.
+    ///
+    /// # Errors
+    /// As [`Named::labels`].
+    fn only(&self, keeps: &dyn Fn(&str) -> bool) -> Result<Labels, EvalError> {
+        Ok(self.labels()?.filtered(keeps))
+    }
+
+    /// The value of one; empty where it is not there.
+    fn label(&self, name: &str) -> &str;
+
+    /// Hands all of them to `each`, by name.
+    fn each(&self, each: &mut dyn FnMut(&str, &str));
+}
+
+impl Named for Labels {
+    fn labels(&self) -> Result<Labels, EvalError> {
+        Ok(self.clone())
+    }
+
+    fn label(&self, name: &str) -> &str {
+        self.get(name)
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.iter().for_each(|(name, value)| each(name, value));
+    }
+}
+
+/// A series that has lost its metric's name.
+pub(crate) struct Nameless<'a>(pub(crate) &'a dyn Named);
+
+impl Named for Nameless<'_> {
+    fn labels(&self) -> Result<Labels, EvalError> {
+        self.only(&|_| true)
+    }
+
+    fn only(&self, keeps: &dyn Fn(&str) -> bool) -> Result<Labels, EvalError> {
+        self.0.only(&|name| name != NAME && keeps(name))
+    }
+
+    fn label(&self, name: &str) -> &str {
+        match name {
+            NAME => "",
+            name => self.0.label(name),
+        }
+    }
+
+    fn each(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.0.each(&mut |name, value| {
+            if name != NAME {
+                each(name, value);
+            }
+        });
+    }
+}
+
+/// Takes series, one after the other, with their samples of a stretch.
+pub type Each<'a> = dyn FnMut(&dyn Named, &Samples) -> Result<(), EvalError> + 'a;
+
 /// Where samples are.
 pub trait Storage {
     /// Hands every series that all `matchers` take to `each`, with its samples of the stretch. A
@@ -112,6 +184,22 @@ pub trait Storage {
         hints: &Hints,
         each: &mut dyn FnMut(Labels, &Samples) -> Result<(), EvalError>,
     ) -> Result<(), EvalError>;
+
+    /// As [`Storage::select`], for who needs the labels of a few of them: for storages that make
+    /// those for that alone.
+    ///
+    /// # Errors
+    /// As [`Storage::select`].
+    fn select_named(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        each: &mut Each<'_>,
+    ) -> Result<(), EvalError> {
+        self.select(matchers, hints, &mut |labels, samples| {
+            each(&labels, samples)
+        })
+    }
 
     /// Where, above `after_ms` and up to `until_ms`, there are rollups and no samples.
     ///

@@ -10,10 +10,9 @@ use foldhash::fast::RandomState;
 
 use crate::labels::{Label, Labels, NAME};
 
-/// Texts that are remembered, at first and once there were that many. Fewer: more series have their
-/// own. A place takes 16 bytes.
-const PLACES_FEW: usize = 256;
-const PLACES: usize = 8_192;
+/// Texts that are remembered: at first, and each time there were that many. Fewer: more series have
+/// their own. A place takes 16 bytes. Powers of two.
+const PLACES: [usize; 3] = [32, 256, 8_192];
 
 /// Longer texts are each series' own: few have them in common.
 const SHARED_BYTES_MAX: usize = 256;
@@ -31,6 +30,8 @@ pub struct Texts {
     missed: usize,
     /// Of the series that is being made.
     labels: Vec<Label>,
+    /// Those of the one before, which has the same names mostly, and some of the same values.
+    last: Labels,
 }
 
 /// Labels, and what that changed.
@@ -53,23 +54,34 @@ impl Texts {
     ) -> Made {
         let (mut taken, mut freed) = (0, 0);
         let mut all = std::mem::take(&mut self.labels);
-        let mut share = |text: &str| {
+        let last = std::mem::take(&mut self.last);
+        let mut share = |text: &str, before: Option<&Arc<str>>| {
+            if let Some(before) = before.filter(|before| ***before == *text) {
+                return Arc::clone(before);
+            }
             let (text, took, let_go) = self.share(text);
             (taken, freed) = (taken + took, freed + let_go);
             text
         };
+        let mut push = |label: &str, value: &str| {
+            let before = last.shared().get(all.len());
+            let label = share(label, before.map(|before| &before.0));
+            let value = share(value, before.map(|before| &before.1));
+            all.push((label, value));
+        };
         let mut name = (!name.is_empty()).then_some(name);
         for (label, value) in labels {
             if let Some(name) = name.take_if(|_| label > NAME) {
-                all.push((share(NAME), share(name)));
+                push(NAME, name);
             }
-            all.push((share(label), share(value)));
+            push(label, value);
         }
         if let Some(name) = name {
-            all.push((share(NAME), share(name)));
+            push(NAME, name);
         }
         let labels = Labels::take(&mut all);
         self.labels = all;
+        self.last = labels.clone();
         Made {
             labels,
             taken,
@@ -83,7 +95,7 @@ impl Texts {
         if text.len() > SHARED_BYTES_MAX {
             return (Arc::from(text), TEXT_BYTES + text.len(), 0);
         }
-        if self.places.is_empty() || self.missed == PLACES_FEW {
+        if self.missed >= self.places.len() {
             self.make_room();
         }
         let at = self.place_of(text);
@@ -107,17 +119,14 @@ impl Texts {
     fn place_of(&self, text: &str) -> usize {
         let mut hasher = self.hashes.build_hasher();
         hasher.write(text.as_bytes());
-        hasher.finish() as usize % self.places.len().max(1)
+        // There is a power of two of them.
+        hasher.finish() as usize & self.places.len().saturating_sub(1)
     }
 
     /// A question of few series has few places.
     fn make_room(&mut self) {
-        let count = if self.places.is_empty() {
-            PLACES_FEW
-        } else {
-            self.missed += 1;
-            PLACES
-        };
+        let more = PLACES.into_iter().find(|count| *count > self.places.len());
+        let Some(count) = more else { return };
         let known = std::mem::replace(&mut self.places, vec![None; count].into());
         for text in known.into_iter().flatten() {
             let at = self.place_of(&text);
@@ -131,6 +140,8 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLACES_MOST: usize = PLACES[PLACES.len() - 1];
 
     fn all(labels: &Labels) -> Vec<(&str, &str)> {
         labels.iter().collect()
@@ -172,15 +183,18 @@ mod tests {
         for _ in 0..2 {
             let made = texts.labels("up", label(&long));
             assert_eq!(made.taken, TEXT_BYTES + long.len());
+            let again = texts.labels("up", label(&long));
+            assert_eq!(again.taken, 0, "the one before has it");
+            texts.labels("up", label("a"));
         }
         // Many more than there are places.
         let (mut taken, mut freed) = (0, 0);
-        for number in 0..4 * PLACES {
+        for number in 0..4 * PLACES_MOST {
             let value = number.to_string();
             let made = texts.labels("up", label(&value));
             (taken, freed) = (taken + made.taken, freed + made.freed);
         }
-        assert!(taken > 4 * PLACES * TEXT_BYTES);
-        assert!(taken - freed <= PLACES * (TEXT_BYTES + 16));
+        assert!(taken > 4 * PLACES_MOST * TEXT_BYTES);
+        assert!(taken - freed <= PLACES_MOST * (TEXT_BYTES + 16));
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use pulseboard_promql::{Answer, EvalError, Labels, instant, labels::NAME, parse};
+use pulseboard_promql::{
+    Answer, EvalError, Labels, instant,
+    labels::{Label, NAME},
+    parse,
+};
 use pulseboard_template::{
     Limits,
     prometheus::{self, Data, Query, Sample},
@@ -12,7 +16,7 @@ use crate::{
     env::Env,
     rule::Rule,
     state::{Annotations, Expand},
-    template::{ALERT_NAME, is_template},
+    template::is_template,
 };
 
 /// A text that is rendered is about as dear as looking at so many samples.
@@ -27,6 +31,8 @@ pub(crate) struct Expander<'a> {
     at_ms: i64,
     /// The labels of the series that was rendered last.
     last: Option<(Labels, BTreeMap<String, String>)>,
+    /// What an alert without annotations has.
+    none: Annotations,
     /// Why it makes nothing more.
     ended: Option<String>,
 }
@@ -37,6 +43,7 @@ impl<'a> Expander<'a> {
             env,
             at_ms,
             last: None,
+            none: Annotations::default(),
             ended: None,
         }
     }
@@ -100,27 +107,28 @@ impl Expand for Expander<'_> {
     }
 
     fn labels(&mut self, rule: &Rule, source: &Labels, value: f64) -> Labels {
-        let name = (Arc::from(ALERT_NAME), Arc::from(rule.spec().alert.as_str()));
         let limits = Limits {
             output_bytes: LABEL_BYTES_MAX,
             ..Limits::default()
         };
-        let texts = rule.spec().labels.iter();
-        let set: Vec<_> = texts
-            .map(|(name, text)| {
-                let text = self.expand(rule, text, source, value, limits);
-                (Arc::from(name.as_str()), Arc::from(text))
-            })
-            .collect();
-        let own = source.iter().filter(|(name, _)| *name != NAME);
-        own.map(|(name, value)| (Arc::from(name), Arc::from(value)))
-            .chain(set)
-            .chain([name])
-            .collect()
+        let own = source.shared().iter().filter(|(name, _)| **name != *NAME);
+        let mut all: Vec<Label> = own.cloned().collect();
+        for set in &rule.set {
+            let text = match set.is_template {
+                true => Arc::from(self.expand(rule, &set.text, source, value, limits)),
+                false => Arc::clone(&set.text),
+            };
+            all.push((Arc::clone(&set.name), text));
+        }
+        all.push(rule.named.clone());
+        all.into_iter().collect()
     }
 
     fn annotations(&mut self, rule: &Rule, source: &Labels, value: f64) -> Annotations {
         let texts = rule.spec().annotations.iter();
+        if texts.len() == 0 {
+            return Arc::clone(&self.none);
+        }
         let rendered = texts.map(|(name, text)| {
             let text = self.expand(rule, text, source, value, Limits::default());
             (name.clone(), text)

@@ -152,6 +152,11 @@ pub(crate) struct Runner {
     pub(crate) machine: Machine,
     /// Series of the last evaluation, each once.
     pub(crate) written: Vec<Labels>,
+    /// What those of an alerting rule were made for, two for each; nothing where that is not known.
+    said: Vec<(Labels, State)>,
+    /// What the expression called the series that were recorded, and what they are called; nothing
+    /// where they are many.
+    recorded: Vec<(Labels, Labels)>,
     /// Whether its `ALERTS` may be written: what they were has been looked up.
     is_restored: bool,
     pub(crate) health: Health,
@@ -438,6 +443,9 @@ pub fn next_iteration(previous_ms: i64, now_ms: i64, interval_ms: i64) -> (i64, 
     (missed, previous_ms + (missed + 1) * interval_ms)
 }
 
+/// Where a rule records no more series than this, what they are called is remembered.
+const REMEMBERED_MAX: usize = 64;
+
 fn enough(series: usize) -> Result<(), String> {
     match series > SERIES_MAX {
         true => Err(format!(
@@ -484,6 +492,8 @@ impl Runner {
             rule,
             machine: Machine::new(),
             written: Vec::new(),
+            said: Vec::new(),
+            recorded: Vec::new(),
             is_restored: true,
             health: Health::Unknown,
             last_error: String::new(),
@@ -552,6 +562,7 @@ impl Runner {
         env: &Env<'_>,
         outcome: &mut Outcome,
     ) -> Result<Vec<Sample>, String> {
+        let before = std::mem::take(&mut self.said);
         let seen = self.see(looked_ms, env, outcome)?;
         enough(seen.vector.len().max(seen.subject.len()))?;
         let mut expander = Expander::new(env, at_ms);
@@ -569,24 +580,35 @@ impl Runner {
             return Ok(Vec::new());
         }
         let active = self.machine.alerts();
-        Ok(active
-            .filter(|alert| alert.state != State::Inactive)
-            .flat_map(|alert| {
-                let named = |name: &str| alert.labels.with(NAME, name);
-                [
-                    Sample {
-                        labels: named("ALERTS").with("alertstate", alert.state.name()),
-                        at_ms: looked_ms,
-                        value: 1.0,
-                    },
-                    Sample {
-                        labels: named("ALERTS_FOR_STATE"),
-                        at_ms: looked_ms,
-                        value: alert.active_at_ms.div_euclid(1000) as f64,
-                    },
-                ]
-            })
-            .collect())
+        let active = active.filter(|alert| alert.state != State::Inactive);
+        let (mut said, mut samples) = (Vec::new(), Vec::new());
+        for (at, alert) in active.enumerate() {
+            let is_known = before
+                .get(at)
+                .is_some_and(|(labels, state)| *state == alert.state && *labels == alert.labels);
+            let known = self.written.get(2 * at).zip(self.written.get(2 * at + 1));
+            let (state, since) = match known.filter(|_| is_known) {
+                // Nothing is made of what goes on.
+                Some((state, since)) => (state.clone(), since.clone()),
+                None => (
+                    alert
+                        .labels
+                        .with(NAME, "ALERTS")
+                        .with("alertstate", alert.state.name()),
+                    alert.labels.with(NAME, "ALERTS_FOR_STATE"),
+                ),
+            };
+            let sample = |labels: Labels, value: f64| Sample {
+                labels,
+                at_ms: looked_ms,
+                value,
+            };
+            samples.push(sample(state, 1.0));
+            samples.push(sample(since, alert.active_at_ms.div_euclid(1000) as f64));
+            said.push((alert.labels.clone(), alert.state));
+        }
+        self.said = said;
+        Ok(samples)
     }
 
     fn see(&self, looked_ms: i64, env: &Env<'_>, outcome: &mut Outcome) -> Result<Seen, String> {
@@ -607,7 +629,7 @@ impl Runner {
     }
 
     fn recorded(
-        &self,
+        &mut self,
         looked_ms: i64,
         limit: usize,
         env: &Env<'_>,
@@ -615,27 +637,22 @@ impl Runner {
     ) -> Result<Vec<Sample>, String> {
         let (found, notes) = vector(self.rule.expr(), looked_ms, env)?;
         (outcome.warnings, outcome.infos) = notes.texts(&self.rule.spec().expr);
-        let spec = self.rule.spec();
-        let name = (Arc::from(NAME), Arc::from(spec.record.as_str()));
-        let set = spec.labels.iter();
-        let set: Vec<(Arc<str>, Arc<str>)> = set
-            .map(|(name, value)| (Arc::from(name.as_str()), Arc::from(value.as_str())))
-            .chain([name])
-            .collect();
         enough(found.len())?;
-        let mut seen = HashSet::with_capacity(found.len());
+        let before = std::mem::take(&mut self.recorded);
+        let mut recorded = Vec::with_capacity(found.len().min(REMEMBERED_MAX));
         let mut samples = Vec::with_capacity(found.len());
-        for (labels, value) in found {
-            let own = labels.iter();
-            let labels: Labels = own
-                .map(|(name, value)| (Arc::from(name), Arc::from(value)))
-                .chain(set.iter().cloned())
-                .collect();
-            if !seen.insert(labels.clone()) {
-                return Err(
-                    "vector contains metrics with the same labelset after applying rule labels"
-                        .to_owned(),
-                );
+        // Those that are as they were are as different from each other as they were.
+        let mut is_same = before.len() == found.len();
+        let is_few = found.len() <= REMEMBERED_MAX;
+        for (at, (source, value)) in found.into_iter().enumerate() {
+            let known = before.get(at).filter(|(known, _)| *known == source);
+            is_same &= known.is_some();
+            let labels = match known {
+                Some((_, labels)) => labels.clone(),
+                None => self.recorded_labels(&source),
+            };
+            if is_few {
+                recorded.push((source, labels.clone()));
             }
             samples.push(Sample {
                 labels,
@@ -643,6 +660,16 @@ impl Runner {
                 value,
             });
         }
+        if !is_same {
+            let mut seen = HashSet::with_capacity(samples.len());
+            if !samples.iter().all(|sample| seen.insert(&sample.labels)) {
+                return Err(
+                    "vector contains metrics with the same labelset after applying rule labels"
+                        .to_owned(),
+                );
+            }
+        }
+        self.recorded = recorded;
         if limit > 0 && samples.len() > limit {
             return Err(format!(
                 "exceeded limit of {limit} with {} series",
@@ -652,8 +679,17 @@ impl Runner {
         Ok(samples)
     }
 
+    /// What a series of the expression is called that is recorded.
+    fn recorded_labels(&self, source: &Labels) -> Labels {
+        let set = self.rule.set.iter();
+        let set = set.map(|set| (Arc::clone(&set.name), Arc::clone(&set.text)));
+        let own = source.shared().iter().cloned();
+        own.chain(set).chain([self.rule.named.clone()]).collect()
+    }
+
     /// All is over.
     fn end(&mut self, at_ms: i64) -> (Vec<Sample>, Vec<Change>) {
+        self.said.clear();
         let written = std::mem::take(&mut self.written);
         let samples = written.into_iter().map(|labels| stale(labels, at_ms));
         (samples.collect(), self.machine.end(at_ms))

@@ -16,7 +16,11 @@
 
 use std::sync::Arc;
 
-use pulseboard_promql::{Expr, parse};
+use pulseboard_promql::{
+    Expr,
+    labels::{Label, NAME},
+    parse,
+};
 
 use crate::{condition::Condition, template};
 
@@ -40,6 +44,19 @@ pub struct Rule {
     expr: Expr,
     shown: Arc<str>,
     pub(crate) condition: Condition,
+    /// Its labels, which every series and alert of it gets.
+    pub(crate) set: Box<[SetLabel]>,
+    /// What each of its alerts, or recorded series, is called.
+    pub(crate) named: Label,
+}
+
+/// A label of a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct SetLabel {
+    pub(crate) name: Arc<str>,
+    pub(crate) text: Arc<str>,
+    /// Of an alerting rule: whether it is another one for each alert.
+    pub(crate) is_template: bool,
 }
 
 impl Rule {
@@ -87,6 +104,22 @@ impl Rule {
         match parsed {
             Some(expr) if problems.is_empty() => Ok(Self {
                 shown: expr.to_string().into(),
+                set: spec
+                    .labels
+                    .iter()
+                    .map(|(name, text)| SetLabel {
+                        name: Arc::from(name.as_str()),
+                        text: Arc::from(text.as_str()),
+                        is_template: template::is_template(text),
+                    })
+                    .collect(),
+                named: match spec.alert.is_empty() {
+                    true => (Arc::from(NAME), Arc::from(spec.record.as_str())),
+                    false => (
+                        Arc::from(template::ALERT_NAME),
+                        Arc::from(spec.alert.as_str()),
+                    ),
+                },
                 spec: Arc::new(spec),
                 expr,
                 condition,

@@ -7,7 +7,7 @@
 mod go;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use pulseboard_promql::{Answer, Labels, Options, instant, parse, storage::Unguarded};
 
@@ -25,8 +25,8 @@ use crate::{
 
 pub use crate::check::Report;
 
-/// Evaluations of all rules of one test.
-const EVALUATIONS_MAX: i64 = 1_000_000;
+/// Evaluations of all rules of one test; the command's `--help` and the README say so.
+pub const EVALUATIONS_MAX: i64 = 1_000_000;
 
 /// Values of all series of one test.
 const SAMPLES_MAX: usize = 20_000_000;
@@ -142,9 +142,12 @@ struct Input {
     next: usize,
 }
 
+/// Series with their values. Of two with the same labels it is the later one, as a whole: promtool
+/// keeps them by their labels.
 fn inputs(test: &TestGroup) -> Result<Vec<Input>, String> {
     let mut count = 0;
-    let mut all = Vec::with_capacity(test.input_series.len());
+    let mut all: Vec<Input> = Vec::with_capacity(test.input_series.len());
+    let mut known: HashMap<Labels, usize> = HashMap::new();
     for (series, values) in &test.input_series {
         let one = Input {
             labels: notation::series(series)?,
@@ -155,7 +158,17 @@ fn inputs(test: &TestGroup) -> Result<Vec<Input>, String> {
         if count > SAMPLES_MAX {
             return Err(format!("more than {SAMPLES_MAX} values in one test"));
         }
-        all.push(one);
+        match known.entry(one.labels.clone()) {
+            Entry::Occupied(before) => {
+                if let Some(before) = all.get_mut(*before.get()) {
+                    *before = one;
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(all.len());
+                all.push(one);
+            }
+        }
     }
     Ok(all)
 }

@@ -83,8 +83,16 @@ impl<'a> KeyRef<'a> {
     /// The value of one label.
     #[must_use]
     pub fn label(self, name: &str) -> Option<&'a str> {
-        self.labels()
-            .find_map(|(label, value)| (label == name).then_some(value))
+        let (_, rest) = take_u16(self.0)?;
+        let mut rest = rest.get(1..)?;
+        loop {
+            let (label, after) = take_u8(rest)?;
+            let (value, after) = take_u16(after)?;
+            if label == name.as_bytes() {
+                return std::str::from_utf8(value).ok();
+            }
+            rest = after;
+        }
     }
 }
 

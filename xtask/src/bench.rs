@@ -1,15 +1,16 @@
 //! `bench`: the micro-benchmarks in every crate's `benches/`; `bench fan-out` is [`fan_out`]'s,
 //! `bench ingest` [`ingest`]'s, `bench query` [`query_bench`]'s, `bench hostile` [`hostile`]'s,
 //! `bench live` [`live`]'s, `bench page` [`page_bench`]'s, `bench rules` [`rules_bench`]'s,
-//! `bench against` [`against`]'s, `bench scrape` and `bench agent` [`scrape_bench`]'s.
+//! `bench cluster` [`cluster_bench`]'s, `bench against` [`against`]'s, `bench scrape` and
+//! `bench agent` [`scrape_bench`]'s.
 
 use std::fs;
 
 use anyhow::{Result, bail};
 
 use crate::{
-    against, fan_out, hostile, ingest, live, page_bench, query_bench, rules_bench, scrape_bench,
-    shell,
+    against, cluster_bench, fan_out, hostile, ingest, live, page_bench, query_bench, rules_bench,
+    scrape_bench, shell,
 };
 
 /// The crates that have something to measure.
@@ -30,6 +31,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         };
         match name.as_str() {
             "against" => return against::start(flags),
+            "cluster" => return cluster_bench::start(flags),
             "fan-out" => return fan_out::start(flags),
             "ingest" => return ingest::start(flags),
             "query" => return query_bench::start(flags),

@@ -1,7 +1,10 @@
 //! Programs of Debian packages, unpacked and not installed: nothing starts as a service, nothing
 //! changes outside of `target`, and no rights are needed.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -69,4 +72,83 @@ pub(crate) fn unpacked(name: &str, packages: &[&str]) -> Result<PathBuf> {
     fs::remove_dir_all(&fetched)?;
     fs::write(complete, "")?;
     Ok(folder)
+}
+
+/// A program that finds what it is linked with in the folder that its packages were unpacked to:
+/// where such a folder has libraries, a script that says so and then becomes the program.
+///
+/// # Errors
+/// The program is not there, or the script cannot be written.
+pub(crate) fn wrapped(folder: &Path, program: &Path) -> Result<PathBuf> {
+    if !program.is_file() {
+        bail!("the packages have no {}", program.display());
+    }
+    let libraries = ["usr/lib", "lib"].map(|place| folder.join(place));
+    let mut places = Vec::new();
+    for folder in libraries.iter().filter(|folder| folder.is_dir()) {
+        for entry in fs::read_dir(folder)? {
+            let place = entry?.path();
+            // Such as `x86_64-linux-gnu`.
+            if place.is_dir() && shell::file_name(&place).contains("-linux-") {
+                places.push(place.display().to_string());
+            }
+        }
+    }
+    if places.is_empty() {
+        return Ok(program.to_owned());
+    }
+    let scripts = folder.join("run");
+    fs::create_dir_all(&scripts)?;
+    let script = scripts.join(shell::file_name(program));
+    fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\nLD_LIBRARY_PATH=\"{}\" exec \"{}\" \"$@\"\n",
+            places.join(":"),
+            program.display()
+        ),
+    )?;
+    make_executable(&script)?;
+    Ok(script)
+}
+
+/// Lets everybody run a file, where systems ask for that.
+///
+/// # Errors
+/// It cannot be changed.
+pub(crate) fn make_executable(file: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        fs::set_permissions(file, fs::Permissions::from_mode(0o755))?;
+    }
+    #[cfg(not(unix))]
+    drop(file);
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_finds_the_libraries_that_came_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("usr/bin/tell");
+        fs::create_dir_all(folder.path().join("usr/bin")).expect("made");
+        fs::write(&program, "#!/bin/sh\necho \"$LD_LIBRARY_PATH\" \"$@\"\n").expect("written");
+        make_executable(&program).expect("changed");
+        let plain = wrapped(folder.path(), &program).expect("it is there");
+        assert_eq!(plain, program, "nothing came with it");
+        let libraries = folder.path().join("usr/lib/any-linux-gnu");
+        fs::create_dir_all(&libraries).expect("made");
+        let script = wrapped(folder.path(), &program).expect("it is there");
+        let said = shell::output(std::process::Command::new(script).args(["a b", "c"]));
+        assert_eq!(
+            said.expect("it runs"),
+            format!("{} a b c", libraries.display())
+        );
+        assert!(wrapped(folder.path(), &folder.path().join("none")).is_err());
+    }
 }

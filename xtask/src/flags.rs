@@ -115,7 +115,7 @@ impl<'a> Flags<'a> {
     /// Always: it names the flag, and tells those that there are.
     pub(crate) fn refuse<T>(&self) -> Result<T> {
         bail!(
-            "{:?} is not a flag of this bench\n\n{}",
+            "{:?} is not a flag of this chore\n\n{}",
             self.flag,
             self.help
         )

@@ -50,6 +50,7 @@ const SERVER: &[&[&str]] = &[
         "told",
         "scraping",
         "forwarding",
+        "archive",
         "incidents",
         "notifying",
     ],

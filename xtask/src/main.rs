@@ -13,6 +13,8 @@ mod bench;
 mod browser;
 mod build;
 mod check;
+mod cluster;
+mod cluster_bench;
 mod crates;
 mod debian;
 mod dependencies;
@@ -36,6 +38,7 @@ mod query_bench;
 mod release;
 mod revision;
 mod rules_bench;
+mod rules_told;
 mod run;
 mod scrape_bench;
 mod screenshots;
@@ -140,7 +143,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        arguments: "[fan-out|ingest|query|scrape|agent|live|rules|hostile|page|against] [-- FLAGS]",
+        arguments: "[fan-out|ingest|query|scrape|agent|live|rules|hostile|page|cluster|against] [-- FLAGS]",
         summary: "the micro-benchmarks, or the server beside its peers, beside an older one or under attack, or the page (flags: `fan-out help`, …)",
         start: bench::start,
     },
@@ -149,6 +152,12 @@ const CHORES: &[Chore] = &[
         arguments: "",
         summary: "Prometheus, OpenTelemetry, Influx, StatsD and others send to the real server (needs a network)",
         start: senders::start,
+    },
+    Chore {
+        name: "test-cluster",
+        arguments: "[--all]",
+        summary: "several real servers over a real Redis, while parts of it are killed and parted (needs a network the first time; flags: `test-cluster help`)",
+        start: cluster::start,
     },
     Chore {
         name: "tools",

@@ -19,7 +19,7 @@ use crate::{
     debian,
     flags::{self, Flags, Named},
     measured::{self, Server, Setup},
-    shell,
+    rules_told, shell,
 };
 
 const HELP: &str = "\
@@ -31,6 +31,8 @@ cargo xtask bench rules [FLAGS]
   --series N            series, of which each rule looks at 1 to 20 (100000)
   --every-s N           how often each is evaluated         (15)
   --seconds S           how long is measured                (60)
+  --told S              instead: for S seconds, how long after its tick an alert is on the event
+                        stream
   --cores S,C           of the server and of the client     (0,1)
   --priority            run both with nice -n -15, which needs the right to; for a shared machine
   --server-binary FILE  the server to measure               (target/release/pulseboard)
@@ -77,6 +79,7 @@ struct Plan {
     series: u64,
     every_s: u64,
     seconds: u64,
+    told: Option<u64>,
     setup: Setup,
     server: PathBuf,
     client: PathBuf,
@@ -96,6 +99,15 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     }
     let plan = parse(arguments)?;
     plan.setup.prepare()?;
+    if let Some(seconds) = plan.told {
+        let folder = measured::fresh_folder(Path::new("rules").join("told"))?;
+        let log = shell::target().join("rules").join("told.log");
+        let address = measured::free_address()?;
+        let (server, pins) = ((plan.server.as_path(), address.as_str()), &plan.setup.pins);
+        let told = rules_told::measure(seconds, pins, server, (&folder, &log));
+        fs::remove_dir_all(&folder)?;
+        return told;
+    }
     println!("| server | rules | series | evaluations | missed | cores | µs an evaluation |");
     println!("|---|---:|---:|---:|---:|---:|---:|");
     for peer in &plan.servers {
@@ -125,6 +137,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         series: 100_000,
         every_s: 15,
         seconds: 60,
+        told: None,
         setup: Setup::default(),
         server: shell::server_binary(),
         client: measured::program("ingest_client"),
@@ -137,6 +150,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
             "--series" => plan.series = flags.count()?,
             "--every-s" => plan.every_s = flags.count()?,
             "--seconds" => plan.seconds = flags.count()?,
+            "--told" => plan.told = Some(flags.count()?),
             "--server-binary" => plan.server = flags.value()?.into(),
             "--client-binary" => plan.client = flags.value()?.into(),
             other => plan.setup.take(other, &mut flags)?,

@@ -1,8 +1,9 @@
 //! `test`: everything that must hold before a change is right, from formatting to a browser.
 //!
 //! All steps run even when an early one failed, so that one run tells everything; only what
-//! cannot work without a failed step is left out, and counted as failed. The last line adds up
-//! all counts; a step that is not itself a test runner counts as one.
+//! cannot work without a failed step is left out, and counted as failed. What needs a program that
+//! is not to be had here is left out, too; it is said, and counted apart. The last line adds up all
+//! counts; a step that is not itself a test runner counts as one.
 
 use std::{
     fmt,
@@ -15,7 +16,9 @@ use anyhow::{Result, bail};
 
 use crate::{
     browser::{self, Browser},
-    build, debian, npm, page, senders, shell, tidy, tools,
+    build,
+    cluster::{self, Programs},
+    npm, page, senders, shell, tidy, tools,
 };
 
 /// What a browser test waits for one test at most before it calls it stuck, in seconds.
@@ -54,6 +57,8 @@ impl fmt::Display for Counts {
 #[derive(Default)]
 struct Report {
     steps: Vec<Step>,
+    /// Programs that are not to be had, with the reasons: tests that need them are left out.
+    without: Vec<String>,
 }
 
 struct Step {
@@ -116,7 +121,13 @@ impl Report {
                 println!("         {problem}");
             }
         }
-        println!("\n{all}");
+        for missing in &self.without {
+            println!("  left out: what needs it, since {missing}");
+        }
+        match self.without.len() {
+            0 => println!("\n{all}"),
+            without => println!("\n{all}, {without} programs left out"),
+        }
         if all.failed > 0 {
             bail!("{} failed; look for it above", all.failed);
         }
@@ -175,8 +186,10 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
         )
     });
     let nextest = tools::nextest();
+    let programs = Programs::fetch();
+    report.without.clone_from(&programs.missing);
     report.step("unit and integration tests", || {
-        count(&mut native_tests(nextest))
+        count(&mut native_tests(nextest, &programs))
     });
     report.step("documentation tests", || {
         count(shell::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]))
@@ -207,6 +220,16 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             report.step("what people have sends to it", || real_senders(server));
         }
         None => report.left_out("what people have sends to it", "there is no server to test"),
+    }
+    match &server {
+        Some(server) => {
+            report.step("several servers", || {
+                let mut command = cluster::tests(nextest, true, false, None);
+                programs.tell(command.env("PULSEBOARD_BIN", server));
+                count(&mut command)
+            });
+        }
+        None => report.left_out("several servers", "there is no server to test"),
     }
     match (browser, &server) {
         (Ok(browser), Some(server)) => {
@@ -262,7 +285,7 @@ pub(crate) fn end_to_end_program(name: &str) -> Command {
 
 /// The same build for all native steps: another choice of packages would unify other features
 /// and compile half of the dependencies again. Which tests run is the runner's choice.
-fn native_tests(nextest: bool) -> Command {
+fn native_tests(nextest: bool, programs: &Programs) -> Command {
     let mut command = shell::cargo();
     if nextest {
         command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
@@ -272,36 +295,17 @@ fn native_tests(nextest: bool) -> Command {
             "--workspace",
             "--exclude",
             "pulseboard-e2e",
+            "--exclude",
+            "pulseboard-cluster-tests",
             "--lib",
             "--bins",
             "--tests",
         ];
         command.args(tests).arg("--no-fail-fast");
     }
-    // Our answers are compared with a real Prometheus'; without one the test says so and passes.
-    match debian::prometheus() {
-        Ok(program) => {
-            command.env("PULSEBOARD_PROMETHEUS", program);
-        }
-        Err(error) => {
-            println!(
-                "WARNING: PromQL is NOT compared with a real Prometheus, since none could be had ({error:#})"
-            );
-        }
-    }
-    // The server is tried behind a real proxy; without one the test says so and passes.
-    if shell::find("nginx").is_none() && !Path::new("/usr/sbin/nginx").is_file() {
-        match debian::unpacked("nginx", &["nginx"]) {
-            Ok(folder) => {
-                command.env("PULSEBOARD_NGINX", folder.join("usr/sbin/nginx"));
-            }
-            Err(error) => {
-                println!(
-                    "WARNING: a real proxy is NOT tried, since nginx could not be had ({error:#})"
-                );
-            }
-        }
-    }
+    // Our answers are compared with a real Prometheus', and servers are tried behind real proxies
+    // and over a real Redis; a test that is told of none says so and passes.
+    programs.tell(&mut command);
     command
 }
 

@@ -3,7 +3,7 @@
 //! guess that is right is not told from one that is wrong. Pure; time is told.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     net::IpAddr,
 };
 
@@ -46,6 +46,16 @@ pub struct Guard {
     max: usize,
     /// Tokens that were right from each address.
     known: HashMap<IpAddr, Known>,
+    elsewhere: Elsewhere,
+}
+
+/// What other servers have seen, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Failures of the last minute.
+    pub failures: HashMap<IpAddr, usize>,
+    /// Tokens that were right from an address.
+    pub known: HashSet<(IpAddr, TokenId)>,
 }
 
 /// Tokens that were right from an address, newest last.
@@ -63,6 +73,35 @@ impl Guard {
             failures: HashMap::new(),
             max,
             known: HashMap::new(),
+            elsewhere: Elsewhere::default(),
+        }
+    }
+
+    /// What other servers have seen, from here on.
+    pub fn set_elsewhere(&mut self, elsewhere: Elsewhere) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// What others are to know: how often each address failed in the last minute, of those that did
+    /// so most at most `max`, and which tokens were right from those that failed anywhere.
+    #[must_use]
+    pub fn seen(&self, now_ms: i64, max: usize) -> Elsewhere {
+        let mut failures: Vec<(IpAddr, usize)> = self
+            .failures
+            .iter()
+            .map(|(network, times)| (*network, of_window(times, now_ms)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        failures.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        failures.truncate(max);
+        let failures: HashMap<IpAddr, usize> = failures.into_iter().collect();
+        let both = failures.keys().chain(self.elsewhere.failures.keys());
+        let known = both.filter_map(|network| Some((*network, self.known.get(network)?)));
+        let known = known
+            .flat_map(|(network, known)| known.tokens.iter().map(move |token| (network, *token)));
+        Elsewhere {
+            known: known.take(max).collect(),
+            failures,
         }
     }
 
@@ -71,7 +110,18 @@ impl Guard {
     /// # Errors
     /// It has to wait.
     pub fn check(&self, address: IpAddr, now_ms: i64) -> Result<(), Blocked> {
-        let Some(failures) = self.failures.get(&network_of(address)) else {
+        let network = network_of(address);
+        let failures = self.failures.get(&network);
+        if let Some(elsewhere) = self.elsewhere.failures.get(&network) {
+            let here = failures.map_or(0, |times| of_window(times, now_ms));
+            if here + elsewhere >= FAILURES_MAX {
+                // When the others' began is not known; after this they are over.
+                return Err(Blocked {
+                    retry_after_ms: WINDOW_MS,
+                });
+            }
+        }
+        let Some(failures) = failures else {
             return Ok(());
         };
         match failures.front() {
@@ -106,9 +156,11 @@ impl Guard {
     /// Whether this token was right from this address before.
     #[must_use]
     pub fn knows(&self, address: IpAddr, token: TokenId) -> bool {
+        let network = network_of(address);
         self.known
-            .get(&network_of(address))
+            .get(&network)
             .is_some_and(|known| known.tokens.contains(&token))
+            || self.elsewhere.known.contains(&(network, token))
     }
 
     /// This token was right from this address.
@@ -155,6 +207,12 @@ impl Guard {
             }
         }
     }
+}
+
+/// How many of these times are within the last minute.
+fn of_window(times: &VecDeque<i64>, now_ms: i64) -> usize {
+    let is_in = |time: &&i64| now_ms < **time + WINDOW_MS;
+    times.iter().filter(is_in).count()
 }
 
 #[cfg(test)]
@@ -337,5 +395,36 @@ mod tests {
             network_of(address("::ffff:192.0.2.1")),
             address("192.0.2.1")
         );
+    }
+
+    #[test]
+    fn guesses_elsewhere_count_and_who_is_known_elsewhere_is_let_in() {
+        let address = one_of(1);
+        let token = |name: &str| TokenId::of(&Digest::of(name));
+        let mut guard = Guard::new(10);
+        guard.remember(address, token("own"), 0);
+        for _ in 0..4 {
+            assert_eq!(guard.fail(address, 1_000), Ok(()));
+        }
+        let seen = guard.seen(2_000, 10);
+        assert_eq!(seen.failures, HashMap::from([(address, 4)]));
+        assert_eq!(seen.known, HashSet::from([(address, token("own"))]));
+        assert!(guard.seen(61_000, 10).failures.is_empty(), "it is over");
+        guard.set_elsewhere(Elsewhere {
+            failures: HashMap::from([(address, 6), (one_of(2), 10)]),
+            known: HashSet::from([(address, token("other"))]),
+        });
+        let blocked = Err(Blocked {
+            retry_after_ms: WINDOW_MS,
+        });
+        assert_eq!(guard.check(address, 2_000), blocked);
+        assert_eq!(guard.check(one_of(2), 2_000), blocked);
+        assert_eq!(guard.check(one_of(3), 2_000), Ok(()));
+        assert_eq!(guard.check(address, 61_000), Ok(()), "ours are over");
+        for (name, known) in [("own", true), ("other", true), ("none", false)] {
+            assert_eq!(guard.knows(address, token(name)), known);
+        }
+        guard.set_elsewhere(Elsewhere::default());
+        assert_eq!(guard.check(address, 2_000), Ok(()));
     }
 }

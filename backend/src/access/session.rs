@@ -29,6 +29,37 @@ pub struct Session {
     /// What it allows.
     pub grant: Grant,
     expires_ms: i64,
+    /// Where it is all servers': when it was last known to go on.
+    shared: Option<Confirmed>,
+}
+
+/// When and under which epoch of the servers' feed a session was known to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// By the steady clock.
+    pub at_ms: i64,
+    /// Of the feed of changes. Under another one what is not there may be lost and not ended.
+    pub epoch: u64,
+}
+
+/// What is known here of a session of all servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Knows {
+    /// It goes on, or is this server's alone.
+    Yes,
+    /// It went on when it was looked for last, which is a while ago.
+    Once,
+    /// Nothing.
+    Nothing,
+}
+
+/// A session that was ended for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Its name.
+    pub id: SessionId,
+    /// What its cookie has.
+    pub secret: Digest,
 }
 
 /// All sessions, at most a given number.
@@ -41,6 +72,22 @@ pub struct Sessions {
     of_token: HashMap<Option<TokenId>, BTreeSet<SessionId>>,
     ids: u64,
     max: usize,
+    /// Some have less time left than others that came later.
+    is_mixed: bool,
+}
+
+impl Session {
+    /// Until when, by the steady clock.
+    #[must_use]
+    pub fn expires_ms(&self) -> i64 {
+        self.expires_ms
+    }
+
+    /// Where it is all servers': when that was last known.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<Confirmed> {
+        self.shared
+    }
 }
 
 impl Sessions {
@@ -53,6 +100,7 @@ impl Sessions {
             of_token: HashMap::new(),
             ids: 0,
             max,
+            is_mixed: false,
         }
     }
 
@@ -63,7 +111,33 @@ impl Sessions {
         token: Option<TokenId>,
         grant: Grant,
         now_ms: i64,
-    ) -> Option<SessionId> {
+    ) -> Option<Gone> {
+        self.insert(secret, (token, grant), now_ms + LIFETIME_MS, None)
+    }
+
+    /// Takes in one that another server has opened, or that is known to go on for so long.
+    pub fn adopt(
+        &mut self,
+        secret: Digest,
+        of: (Option<TokenId>, Grant),
+        expires_ms: i64,
+        confirmed: Confirmed,
+    ) -> Option<Gone> {
+        if let Some(known) = self.by_secret.get_mut(&secret) {
+            known.shared = Some(confirmed);
+            return None;
+        }
+        self.is_mixed = true;
+        self.insert(secret, of, expires_ms, Some(confirmed))
+    }
+
+    fn insert(
+        &mut self,
+        secret: Digest,
+        (token, grant): (Option<TokenId>, Grant),
+        expires_ms: i64,
+        shared: Option<Confirmed>,
+    ) -> Option<Gone> {
         let of_token = self.of_token.get(&token).map_or(0, BTreeSet::len);
         let gone = if of_token >= PER_TOKEN_MAX {
             self.oldest_of(token)
@@ -73,21 +147,83 @@ impl Sessions {
         } else {
             None
         };
-        if let Some(id) = gone {
+        let gone = gone.and_then(|id| {
+            let secret = self.by_age.get(&id).copied()?;
             self.remove(id);
-        }
+            Some(Gone { id, secret })
+        });
         self.ids += 1;
         let id = SessionId(self.ids);
         let session = Session {
             id,
             token,
             grant,
-            expires_ms: now_ms + LIFETIME_MS,
+            expires_ms,
+            shared,
         };
         self.by_secret.insert(secret, session);
         self.by_age.insert(id, secret);
         self.of_token.entry(token).or_default().insert(id);
         gone
+    }
+
+    /// What is known of a session of all servers, that was looked for within `cached_ms`.
+    #[must_use]
+    pub fn knows(&self, secret: &Digest, now_ms: i64, cached_ms: i64) -> Knows {
+        match self.find(secret, now_ms) {
+            None => Knows::Nothing,
+            Some(session) => match session.shared {
+                Some(confirmed) if now_ms >= confirmed.at_ms + cached_ms => Knows::Once,
+                _ => Knows::Yes,
+            },
+        }
+    }
+
+    /// All servers know of this one from here on, as of then.
+    pub fn confirm(&mut self, secret: &Digest, confirmed: Confirmed) {
+        if let Some(session) = self.by_secret.get_mut(secret) {
+            session.shared = Some(confirmed);
+        }
+    }
+
+    /// Up to `count` sessions of all servers that are to be looked for again, those first for which
+    /// that is the longest ago.
+    #[must_use]
+    pub fn to_confirm(&self, now_ms: i64, cached_ms: i64, count: usize) -> Vec<(Digest, Session)> {
+        let mut due: Vec<(Digest, Session, i64)> = self
+            .by_secret
+            .iter()
+            .filter_map(|(secret, session)| {
+                let at_ms = session.shared?.at_ms;
+                (now_ms >= at_ms + cached_ms).then(|| (*secret, session.clone(), at_ms))
+            })
+            .collect();
+        due.sort_by_key(|(_, _, at_ms)| *at_ms);
+        due.truncate(count);
+        due.into_iter()
+            .map(|(secret, session, _)| (secret, session))
+            .collect()
+    }
+
+    /// What is known is to be looked for again: something may have been missed.
+    pub fn doubt(&mut self) {
+        for session in self.by_secret.values_mut() {
+            if let Some(confirmed) = &mut session.shared {
+                confirmed.at_ms = i64::MIN / 2;
+            }
+        }
+    }
+
+    /// What the cookie of this session has.
+    #[must_use]
+    pub fn secret_of(&self, id: SessionId) -> Option<Digest> {
+        self.by_age.get(&id).copied()
+    }
+
+    /// Ends the session of this cookie; which it was.
+    pub fn remove_secret(&mut self, secret: &Digest) -> Option<SessionId> {
+        let id = self.by_secret.get(secret)?.id;
+        self.remove(id).then_some(id)
     }
 
     /// The session of this cookie, unless it has expired.
@@ -144,13 +280,13 @@ impl Sessions {
 
     /// Ends those whose time is over, and says which they were, sorted.
     pub fn expire(&mut self, now_ms: i64) -> Vec<SessionId> {
-        let expired: Vec<SessionId> = self
-            .by_age
-            .iter()
+        let is_over = |(_, secret): &(&SessionId, &Digest)| self.find(secret, now_ms).is_none();
+        let by_age = self.by_age.iter();
+        let expired: Vec<SessionId> = match self.is_mixed {
+            true => by_age.filter(is_over).map(|(id, _)| *id).collect(),
             // They all last equally long, so the oldest expire first.
-            .take_while(|(_, secret)| self.find(secret, now_ms).is_none())
-            .map(|(id, _)| *id)
-            .collect();
+            false => by_age.take_while(is_over).map(|(id, _)| *id).collect(),
+        };
         for id in &expired {
             self.remove(*id);
         }
@@ -230,7 +366,7 @@ mod tests {
                         let is_full = of(token).count() >= PER_TOKEN_MAX || open.len() >= max;
                         prop_assert_eq!(gone.is_some(), is_full);
                         if let Some(gone) = gone {
-                            let at = open.iter().position(|one| one.id == gone).expect("it was open");
+                            let at = open.iter().position(|one| one.id == gone.id).expect("it was open");
                             let gone = open[at].clone();
                             prop_assert_eq!(of(gone.token).map(|one| one.id).min(), Some(gone.id));
                             if of(token).count() >= PER_TOKEN_MAX {
@@ -291,7 +427,9 @@ mod tests {
             role: Role::Viewer,
             tenant: None,
         };
-        sessions.open(Digest::of(secret), Some(token(secret)), grant, now_ms)
+        sessions
+            .open(Digest::of(secret), Some(token(secret)), grant, now_ms)
+            .map(|gone| gone.id)
     }
 
     fn token(secret: &str) -> TokenId {
@@ -368,5 +506,43 @@ mod tests {
         assert_eq!(sessions.counts().get(&token("a")), None);
         assert_eq!((sessions.by_secret.len(), sessions.by_age.len()), (1, 1));
         assert!(id(&sessions, "b1").is_some());
+    }
+
+    #[test]
+    fn what_all_servers_know_is_looked_for_again_and_ends_in_its_own_time() {
+        let mut sessions = Sessions::new(10);
+        let grant = || Grant {
+            role: Role::Viewer,
+            tenant: None,
+        };
+        let confirmed = |at_ms| Confirmed { at_ms, epoch: 1 };
+        let secret = |name: &str| Digest::of(name);
+        assert!(open(&mut sessions, "a1", 0).is_none());
+        let of = (Some(token("b")), grant());
+        let adopted = sessions.adopt(secret("b1"), of, 5_000, confirmed(0));
+        assert_eq!(adopted, None);
+        let knows =
+            |sessions: &Sessions, name, now_ms| sessions.knows(&secret(name), now_ms, 1_000);
+        assert_eq!(
+            knows(&sessions, "a1", 90_000),
+            Knows::Yes,
+            "it is ours alone"
+        );
+        assert_eq!(knows(&sessions, "b1", 999), Knows::Yes);
+        assert_eq!(knows(&sessions, "b1", 1_000), Knows::Once);
+        assert_eq!(knows(&sessions, "c1", 0), Knows::Nothing);
+        let due = sessions.to_confirm(1_000, 1_000, 10);
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].0, secret("b1"));
+        sessions.confirm(&secret("b1"), confirmed(1_000));
+        assert_eq!(knows(&sessions, "b1", 1_500), Knows::Yes);
+        sessions.doubt();
+        assert_eq!(knows(&sessions, "b1", 1_500), Knows::Once);
+        // It came later and ends sooner.
+        let b1 = id(&sessions, "b1").expect("it goes on");
+        assert_eq!(sessions.secret_of(b1), Some(secret("b1")));
+        assert_eq!(sessions.expire(5_000), [b1]);
+        assert_eq!(sessions.remove_secret(&secret("b1")), None);
+        assert!(sessions.remove_secret(&secret("a1")).is_some());
     }
 }

@@ -16,10 +16,14 @@ pub const TICKETS_MAX: usize = 20_000;
 /// Unused tickets of one address at once; past it: 429. Pages use theirs at once, so even a proxy
 /// that stands for thousands stays below.
 pub const PER_ADDRESS_MAX: usize = 1_000;
+/// The same where several servers are one: tickets that were used at another still count here until
+/// their time is over.
+pub const PER_ADDRESS_SHARED_MAX: usize = 10_000;
 
 #[derive(Debug)]
 struct Ticket {
-    caller: Caller,
+    /// `None`: any server may be shown it, so that they are asked.
+    caller: Option<Caller>,
     address: IpAddr,
     number: u64,
     expires_ms: i64,
@@ -58,14 +62,15 @@ impl Tickets {
         }
     }
 
-    /// Takes a ticket in that stands for `caller`.
+    /// Takes a ticket in that stands for `caller`; without one it is counted, and another place
+    /// knows for whom it stands.
     ///
     /// # Errors
     /// [`Flood`]; nothing was taken in.
     pub fn issue(
         &mut self,
         secret: Digest,
-        caller: Caller,
+        caller: impl Into<Option<Caller>>,
         address: IpAddr,
         now_ms: i64,
     ) -> Result<(), Flood> {
@@ -85,7 +90,7 @@ impl Tickets {
         self.by_age.insert(self.numbers, secret);
         *self.per_address.entry(address).or_default() += 1;
         let ticket = Ticket {
-            caller,
+            caller: caller.into(),
             address,
             number: self.numbers,
             expires_ms: now_ms + LIFETIME_MS,
@@ -98,7 +103,20 @@ impl Tickets {
     pub fn redeem(&mut self, secret: &Digest, now_ms: i64) -> Option<Caller> {
         self.remove(secret)
             .filter(|ticket| now_ms < ticket.expires_ms)
-            .map(|ticket| ticket.caller)
+            .and_then(|ticket| ticket.caller)
+    }
+
+    /// Whether this server alone knows for whom it stands.
+    #[must_use]
+    pub fn knows(&self, secret: &Digest) -> bool {
+        let known = self.by_secret.get(secret);
+        known.is_some_and(|ticket| ticket.caller.is_some())
+    }
+
+    /// Unused tickets of one address that there may be.
+    #[must_use]
+    pub fn per_address_max(&self) -> usize {
+        self.per_address_max
     }
 
     /// Drops those whose time is over.

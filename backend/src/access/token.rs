@@ -8,11 +8,18 @@
 //!                 withdrawn
 //! ```
 
-use std::{collections::BTreeSet, fmt, io, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt, io,
+    str::FromStr,
+    sync::Arc,
+};
 
 use parking_lot::{Mutex, RwLock};
 use pulseboard_shared::Role;
 use serde::{Deserialize, Serialize};
+
+use sha2::{Digest as _, Sha256};
 
 use super::secret::{Digest, NotHex, from_hex, hex, new_secret};
 use crate::{
@@ -22,6 +29,8 @@ use crate::{
 
 /// Tokens made at run time, at once; each request with a token is compared with all of them.
 pub const MADE_MAX: usize = 1_000;
+/// Withdrawals of such tokens that are remembered where several servers know them: the newest.
+pub const GONE_MAX: usize = 1_000;
 /// The document that they are kept in.
 const DOCUMENT: &str = "tokens";
 /// What made tokens begin with, so that scanners of leaked secrets find them.
@@ -91,6 +100,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The digest of its secret.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
     fn new(digest: Digest, grant: Grant, source: TokenSource) -> Self {
         Self {
             id: TokenId::of(&digest),
@@ -106,6 +121,9 @@ impl Entry {
 struct Stored {
     made: Vec<StoredToken>,
     withdrawn: BTreeSet<Digest>,
+    /// Of those made that all servers knew, the withdrawn ones, and since when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    gone: BTreeMap<Digest, i64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,6 +131,40 @@ struct StoredToken {
     digest: Digest,
     #[serde(flatten)]
     grant: Grant,
+}
+
+/// What all servers are to know of a token beside its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Record {
+    /// It was made at run time and is valid.
+    Made {
+        /// What it allows.
+        #[serde(flatten)]
+        grant: Grant,
+        /// When it was made, or first known, Unix milliseconds.
+        made_ms: i64,
+    },
+    /// It is withdrawn, and stays so.
+    Withdrawn {
+        /// When, Unix milliseconds.
+        at_ms: i64,
+        /// Whether it is one of the settings', which may come again with every start.
+        settings: bool,
+    },
+}
+
+/// What followed from what all servers know.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// What they are to be told.
+    pub put: Vec<(Digest, Record)>,
+    /// Those that are valid no longer.
+    pub ended: Vec<TokenId>,
+    /// Whether what is stored is another.
+    pub changed: bool,
+    /// How many of this server's file were not known to the others, and are no more.
+    pub dropped: usize,
 }
 
 /// Why a token cannot be made.
@@ -146,6 +198,8 @@ pub struct Tokens {
     /// Leaf lock; written only by who holds `storing`, or to withdraw.
     book: RwLock<Book>,
     documents: Arc<Documents>,
+    /// Says of the settings' tokens whether they are the same elsewhere.
+    alike: String,
     /// Held while what is in the book is stored, so that the newest state is always the last one
     /// written.
     storing: Mutex<()>,
@@ -155,6 +209,7 @@ pub struct Tokens {
 struct Book {
     entries: Vec<Entry>,
     withdrawn: BTreeSet<Digest>,
+    gone: BTreeMap<Digest, i64>,
 }
 
 impl Tokens {
@@ -175,6 +230,7 @@ impl Tokens {
             )));
         }
         let stored = stored.map(|(_, stored)| stored).unwrap_or_default();
+        let alike = alike(&from_settings);
         let mut entries: Vec<Entry> = Vec::new();
         let ours = from_settings.into_iter().map(|token| {
             let grant = Grant {
@@ -197,8 +253,10 @@ impl Tokens {
             book: RwLock::new(Book {
                 entries,
                 withdrawn: stored.withdrawn,
+                gone: stored.gone,
             }),
             documents,
+            alike,
             storing: Mutex::new(()),
         })
     }
@@ -238,8 +296,7 @@ impl Tokens {
     /// There are too many, or the disk refuses; nothing has changed then.
     pub fn make(&self, grant: Grant) -> Result<(TokenId, String), MakeError> {
         let _storing = self.storing.lock();
-        let secret = format!("{PREFIX}{}", new_secret()?);
-        let entry = Entry::new(Digest::of(&secret), grant, TokenSource::Api);
+        let (entry, secret) = Self::prepare(grant)?;
         let id = entry.id;
         let mut stored = self.book.read().stored();
         if stored.made.len() >= MADE_MAX {
@@ -254,6 +311,24 @@ impl Tokens {
         Ok((id, secret))
     }
 
+    /// A token that is not valid yet, and its secret.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn prepare(grant: Grant) -> Result<(Entry, String), getrandom::Error> {
+        let secret = format!("{PREFIX}{}", new_secret()?);
+        Ok((
+            Entry::new(Digest::of(&secret), grant, TokenSource::Api),
+            secret,
+        ))
+    }
+
+    /// How many of those that are valid were made at run time.
+    #[must_use]
+    pub fn made(&self) -> usize {
+        self.book.read().made().count()
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -264,21 +339,113 @@ impl Tokens {
     /// an admin who is bound to no tenant stays without `force`.
     pub fn withdraw(&self, id: TokenId, force: bool) -> Withdrawn {
         let mut book = self.book.write();
-        let Some(index) = book.entries.iter().position(|entry| entry.id == id) else {
-            return Withdrawn::Unknown;
-        };
-        let is_admins =
-            |entry: &Entry| entry.grant.role.administers() && entry.grant.tenant.is_none();
-        let is_last = book.entries.get(index).is_some_and(is_admins)
-            && book.entries.iter().filter(|entry| is_admins(entry)).count() == 1;
-        if is_last && !force {
-            return Withdrawn::LastAdmin;
+        match book.may_withdraw(id, force) {
+            Ok(index) => {
+                let entry = book.entries.remove(index);
+                if entry.source == TokenSource::Settings {
+                    book.withdrawn.insert(entry.digest);
+                }
+                Withdrawn::Gone
+            }
+            Err(why) => why,
         }
-        let entry = book.entries.remove(index);
-        if entry.source == TokenSource::Settings {
-            book.withdrawn.insert(entry.digest);
+    }
+
+    /// The token that a withdrawal would make invalid; nothing has changed.
+    ///
+    /// # Errors
+    /// As [`Self::withdraw`] says.
+    pub fn to_withdraw(&self, id: TokenId, force: bool) -> Result<Entry, Withdrawn> {
+        let book = self.book.read();
+        let index = book.may_withdraw(id, force)?;
+        book.entries.get(index).cloned().ok_or(Withdrawn::Unknown)
+    }
+
+    /// Says of the settings' tokens whether they are the same elsewhere: not enough to find out
+    /// which they are, were they weak.
+    #[must_use]
+    pub fn alike(&self) -> &str {
+        &self.alike
+    }
+
+    /// What a service that is new is to know of those that this server has.
+    #[must_use]
+    pub fn records(&self, now_ms: i64) -> Vec<(Digest, Record)> {
+        let book = self.book.read();
+        let made = book.made().zip(now_ms..);
+        let made = made.map(|(entry, made_ms)| (entry.digest, made_record(entry, made_ms)));
+        let withdrawn = book.withdrawn.iter().map(|digest| {
+            let settings = true;
+            let at_ms = now_ms;
+            (*digest, Record::Withdrawn { at_ms, settings })
+        });
+        made.chain(withdrawn).collect()
+    }
+
+    /// Takes in what all servers know. A withdrawal holds, whoever says it. What was made here and
+    /// is not known to them is lost there where they have known it (`has_joined`: since this
+    /// process has agreed with them), and is else none of theirs.
+    #[must_use]
+    pub fn merge(&self, all: &HashMap<Digest, Record>, has_joined: bool, now_ms: i64) -> Merged {
+        let mut merged = Merged::default();
+        let mut book = self.book.write();
+        let mut sorted: Vec<(&Digest, &Record)> = all.iter().collect();
+        sorted.sort_by_key(|(digest, record)| match record {
+            Record::Made { made_ms, .. } => (*made_ms, **digest),
+            Record::Withdrawn { at_ms, .. } => (*at_ms, **digest),
+        });
+        for (digest, record) in sorted {
+            book.take_in(digest, record, &mut merged);
         }
-        Withdrawn::Gone
+        let missing: Vec<Entry> = book
+            .made()
+            .filter(|entry| !all.contains_key(&entry.digest))
+            .cloned()
+            .collect();
+        for (entry, made_ms) in missing.into_iter().zip(now_ms..) {
+            if has_joined {
+                let record = made_record(&entry, made_ms);
+                merged.put.push((entry.digest, record));
+            } else {
+                book.entries.retain(|known| known.digest != entry.digest);
+                merged.ended.push(entry.id);
+                merged.dropped += 1;
+            }
+        }
+        let unknown = book.withdrawn.iter().filter(|one| !all.contains_key(*one));
+        merged.put.extend(unknown.map(|digest| {
+            let settings = true;
+            let at_ms = now_ms;
+            (*digest, Record::Withdrawn { at_ms, settings })
+        }));
+        merged.changed |= !merged.ended.is_empty();
+        merged
+    }
+
+    /// Takes in one change that all servers know; whether something has changed here.
+    #[must_use]
+    pub fn take_in(&self, digest: &Digest, record: &Record) -> Merged {
+        let mut merged = Merged::default();
+        self.book.write().take_in(digest, record, &mut merged);
+        merged.changed |= !merged.ended.is_empty();
+        merged
+    }
+
+    /// Of the withdrawals that are remembered those that are too many, which are forgotten here.
+    #[must_use]
+    pub fn forget_oldest(&self) -> Vec<Digest> {
+        let mut book = self.book.write();
+        let mut by_age: Vec<(i64, Digest)> = book
+            .gone
+            .iter()
+            .map(|(digest, at_ms)| (*at_ms, *digest))
+            .collect();
+        by_age.sort_unstable();
+        by_age.truncate(by_age.len().saturating_sub(GONE_MAX));
+        for (_, digest) in &by_age {
+            book.gone.remove(digest);
+        }
+        by_age.into_iter().map(|(_, digest)| digest).collect()
     }
 
     /// Stores what holds now. Blocks on the disk.
@@ -294,12 +461,83 @@ impl Tokens {
     }
 }
 
+fn made_record(entry: &Entry, made_ms: i64) -> Record {
+    Record::Made {
+        grant: entry.grant.clone(),
+        made_ms,
+    }
+}
+
+/// Two bytes of a digest: another set has the same in one of 65 536 cases, and nobody who reads
+/// them can tell whether a guess at one of the tokens is right.
+fn alike(from_settings: &[settings::Token]) -> String {
+    let mut lines: Vec<String> = from_settings
+        .iter()
+        .map(|token| {
+            let digest = String::from(Digest::of(&token.secret));
+            format!("{digest} {} {:?}\n", token.role, token.tenant)
+        })
+        .collect();
+    lines.sort_unstable();
+    let all: [u8; 32] = Sha256::digest(lines.concat()).into();
+    hex(&[all[0], all[1]])
+}
+
 impl Book {
+    fn made(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.iter();
+        entries.filter(|entry| entry.source == TokenSource::Api)
+    }
+
+    /// Where the token is that may be withdrawn.
+    fn may_withdraw(&self, id: TokenId, force: bool) -> Result<usize, Withdrawn> {
+        let is_meant = |entry: &Entry| entry.id == id;
+        let index = self.entries.iter().position(is_meant);
+        let index = index.ok_or(Withdrawn::Unknown)?;
+        let is_admins =
+            |entry: &Entry| entry.grant.role.administers() && entry.grant.tenant.is_none();
+        let is_last = self.entries.get(index).is_some_and(is_admins)
+            && self.entries.iter().filter(|entry| is_admins(entry)).count() == 1;
+        match is_last && !force {
+            true => Err(Withdrawn::LastAdmin),
+            false => Ok(index),
+        }
+    }
+
+    fn take_in(&mut self, digest: &Digest, record: &Record, merged: &mut Merged) {
+        match record {
+            Record::Made { grant, .. } => {
+                let settings = self.withdrawn.contains(digest);
+                let gone = self.gone.get(digest).copied();
+                if settings || gone.is_some() {
+                    let at_ms = gone.unwrap_or_default();
+                    merged
+                        .put
+                        .push((*digest, Record::Withdrawn { at_ms, settings }));
+                } else if !self.entries.iter().any(|entry| entry.digest == *digest) {
+                    let entry = Entry::new(*digest, grant.clone(), TokenSource::Api);
+                    self.entries.push(entry);
+                    merged.changed = true;
+                }
+            }
+            Record::Withdrawn { at_ms, settings } => {
+                let valid = self
+                    .entries
+                    .iter()
+                    .position(|entry| entry.digest == *digest);
+                if let Some(index) = valid {
+                    merged.ended.push(self.entries.remove(index).id);
+                }
+                merged.changed |= match settings {
+                    true => self.withdrawn.insert(*digest),
+                    false => self.gone.insert(*digest, *at_ms).is_none(),
+                };
+            }
+        }
+    }
+
     fn stored(&self) -> Stored {
-        let made = self
-            .entries
-            .iter()
-            .filter(|entry| entry.source == TokenSource::Api);
+        let made = self.made();
         Stored {
             made: made
                 .map(|entry| StoredToken {
@@ -308,6 +546,7 @@ impl Book {
                 })
                 .collect(),
             withdrawn: self.withdrawn.clone(),
+            gone: self.gone.clone(),
         }
     }
 }
@@ -435,5 +674,83 @@ mod tests {
         assert_eq!(tokens.withdraw(last, true), Withdrawn::Gone);
         assert!(tokens.store().is_err());
         assert!(tokens.find("one").is_none());
+    }
+
+    type Table = HashMap<Digest, Record>;
+
+    /// Has a server agree with the others.
+    fn agree(tokens: &Tokens, table: &mut Table, has_joined: &mut bool) -> Merged {
+        if table.is_empty() {
+            table.extend(tokens.records(0));
+        }
+        let merged = tokens.merge(table, *has_joined, 0);
+        table.extend(merged.put.iter().cloned());
+        *has_joined = true;
+        merged
+    }
+
+    #[test]
+    fn a_withdrawal_holds_whoever_says_it_and_a_file_is_not_believed() {
+        let mut table = Table::new();
+        let of = |folder: &Path| {
+            let settings = vec![token("admin", Role::Admin)];
+            Tokens::load(settings, open(folder)).expect("loaded")
+        };
+        let folders = [(), ()].map(|()| tempfile::tempdir().expect("a folder"));
+        let (one, other) = (of(folders[0].path()), of(folders[1].path()));
+        let (mut one_joined, mut other_joined) = (false, false);
+        assert_eq!(one.alike(), other.alike());
+        // The first has a token in its file, and begins the table; the other's is none of theirs.
+        let (first, _) = one.make(viewer()).expect("made");
+        let (own, _) = other.make(viewer()).expect("made");
+        assert_eq!(agree(&one, &mut table, &mut one_joined), Merged::default());
+        let merged = agree(&other, &mut table, &mut other_joined);
+        assert_eq!((merged.ended, merged.dropped), (vec![own], 1));
+        assert!(other.get(first).is_some() && other.get(own).is_none());
+        other.store().expect("stored");
+
+        // Withdrawn at one; the other hears it, and one whose file still has it does not bring it
+        // back.
+        let entry = one.to_withdraw(first, false).expect("it may be");
+        let record = Record::Withdrawn {
+            at_ms: 1,
+            settings: false,
+        };
+        let change = (*entry.digest(), record);
+        table.extend([change.clone()]);
+        assert_eq!(one.take_in(&change.0, &change.1).ended, [first]);
+        assert_eq!(agree(&other, &mut table, &mut other_joined).ended, [first]);
+        let late = of(folders[1].path());
+        let mut late_joined = false;
+        assert!(late.get(first).is_some(), "as its file says");
+        assert_eq!(agree(&late, &mut table, &mut late_joined).ended, [first]);
+
+        // Redis goes back to before the withdrawal: who knows of it says it again.
+        let made = Record::Made {
+            grant: viewer(),
+            made_ms: 0,
+        };
+        table.insert(change.0, made);
+        let merged = agree(&one, &mut table, &mut one_joined);
+        assert_eq!(merged.put, std::slice::from_ref(&change));
+        assert!(one.get(first).is_none());
+
+        // Redis loses what was made: who has it in memory puts it back.
+        let (made, _) = one.make(viewer()).expect("made");
+        let merged = agree(&one, &mut table, &mut one_joined);
+        assert_eq!((merged.put.len(), merged.dropped), (1, 0));
+        assert!(agree(&other, &mut table, &mut other_joined).put.is_empty());
+        assert!(other.get(made).is_some());
+
+        // A token of the settings that is withdrawn is so everywhere.
+        let admin = one.find("admin").expect("known").id;
+        assert_eq!(
+            one.to_withdraw(admin, false).err(),
+            Some(Withdrawn::LastAdmin)
+        );
+        assert_eq!(one.withdraw(admin, true), Withdrawn::Gone);
+        let merged = agree(&one, &mut table, &mut one_joined);
+        assert_eq!(merged.put.len(), 1);
+        assert_eq!(agree(&other, &mut table, &mut other_joined).ended, [admin]);
     }
 }

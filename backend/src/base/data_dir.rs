@@ -98,6 +98,7 @@ const OURS: &[&str] = &[
     DOCUMENTS,
     "admin-link.json",
     "remote_write",
+    "archive",
     INCIDENTS,
     NOTIFYING,
     OUTBOX,

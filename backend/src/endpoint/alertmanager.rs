@@ -20,9 +20,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::change::{away, caught_up};
+use super::change::{away, caught_up, safe};
 use crate::{
-    app::App,
     base::{error::AppError, json::json_text},
     http::{
         self,
@@ -32,7 +31,7 @@ use crate::{
         error::Render,
         ingest::gather,
         path,
-        tenant::tenant,
+        tenant::{reading, tenant},
     },
     notifying::{NoSilence, State},
     questions::Finished,
@@ -129,12 +128,6 @@ impl Kind {
     }
 }
 
-/// Who asks for which tenant.
-fn asked(request: &Request, depot: &Depot) -> Result<(Arc<App>, String), AppError> {
-    caller::require_read(depot)?;
-    Ok((http::app::app(depot)?, tenant(request, depot)?))
-}
-
 fn pairs(request: &Request) -> Vec<(String, String)> {
     let all = request.queries().iter_all();
     let all = all.flat_map(|(name, values)| {
@@ -156,7 +149,7 @@ async fn list<T: Serialize + Send + 'static>(
     depot: &Depot,
     read: impl FnOnce(&[(String, String)], &State, i64) -> Result<Vec<T>, String> + Send + 'static,
 ) -> Result<Finished, ApiError> {
-    let (app, tenant) = asked(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let pairs = pairs(request);
     let worker = Arc::clone(&app);
@@ -337,13 +330,8 @@ async fn made(request: &mut Request, depot: &Depot) -> Result<SilenceCreated, Ap
         silence = silence_id,
         "a silence was made or changed"
     );
-    kept(&app).await?;
+    safe(&app).await?;
     Ok(SilenceCreated { silence_id })
-}
-
-async fn kept(app: &App) -> Result<(), AppError> {
-    let kept = app.notifying.safe().await;
-    kept.map_err(|error| AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
 }
 
 fn silence_id(request: &Request) -> Result<String, ApiError> {
@@ -368,7 +356,7 @@ pub async fn get_silence(request: &mut Request, depot: &mut Depot, response: &mu
 }
 
 async fn found(request: &Request, depot: &Depot) -> Result<GettableSilence, ApiError> {
-    let (app, tenant) = asked(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let id = silence_id(request)?;
     let found = blocking(move || {
         let now_ms = app.clock.now_ms();
@@ -405,7 +393,7 @@ async fn expired(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
         silence = id,
         "a silence was ended"
     );
-    Ok(kept(&app).await?)
+    Ok(safe(&app).await?)
 }
 
 /// What runs, and by what configuration; what is wrong with the newest reading of the file stands
@@ -419,7 +407,7 @@ pub async fn get_status(request: &mut Request, depot: &mut Depot, response: &mut
 }
 
 async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
-    let (app, tenant) = asked(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     blocking(move || {
         let started_ms = app.clock.now_ms() - app.uptime_seconds() * 1000;
         let version = VersionInfo {

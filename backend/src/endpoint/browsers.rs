@@ -12,14 +12,13 @@ use salvo::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::change::{Asked, away, caught_up, wrong_field};
+use super::change::{Asked, caught_up, unwritten, wrong_field};
 use crate::{
-    base::{documents::DocumentError, error::AppError},
+    base::error::AppError,
     http::{
-        self,
-        body::{blocking, read_json, wrong_body},
+        body::{blocking, read_json},
         caller, path,
-        tenant::tenant,
+        tenant::reading,
     },
     notifying::browsers::{Browser, BrowserError, Subscriber, Subscription},
 };
@@ -47,11 +46,7 @@ fn refusal(error: BrowserError) -> AppError {
     match error {
         BrowserError::Field(pointer, detail) => wrong_field(pointer.to_owned(), detail),
         BrowserError::Full { .. } | BrowserError::Tenants(_) => AppError::too_many(detail, 60),
-        BrowserError::Document(DocumentError::Io(_)) => {
-            AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail)
-        }
-        BrowserError::Document(DocumentError::Away(_)) => away(detail),
-        BrowserError::Document(_) => wrong_body(detail),
+        BrowserError::Document(error) => unwritten(&error, detail),
     }
 }
 
@@ -74,9 +69,7 @@ pub async fn list_browsers(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = tenant(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let browsers = app.notifying.subscribed(&tenant);
     let browsers: Vec<Value> = browsers.iter().map(shown).collect();
     Ok(Json(json!({

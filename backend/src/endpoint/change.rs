@@ -8,8 +8,8 @@ use salvo::{Depot, Request, http::StatusCode};
 
 use crate::{
     app::App,
-    base::error::AppError,
-    http::{self, caller, tenant::tenant},
+    base::{documents::DocumentError, error::AppError},
+    http::{self, body::wrong_body, caller, tenant::tenant},
 };
 
 /// A change that somebody may make.
@@ -80,6 +80,16 @@ pub(super) fn away(detail: impl Into<String>) -> AppError {
 
 /// After so many seconds it may be tried again.
 const AWAY_S: u32 = 2;
+
+/// A document that was not written; `detail` says so.
+pub(super) fn unwritten(error: &DocumentError, detail: String) -> AppError {
+    match error {
+        DocumentError::Conflict { .. } => AppError::new(StatusCode::CONFLICT, detail),
+        DocumentError::Io(_) => AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+        DocumentError::Away(_) => away(detail),
+        _ => wrong_body(detail),
+    }
+}
 
 /// 400 for one field of the body.
 pub(super) fn wrong_field(pointer: String, detail: String) -> AppError {

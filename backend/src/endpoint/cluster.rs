@@ -1,6 +1,6 @@
 //! `GET /api/cluster`: the servers that are one service, as this one knows them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use salvo::{Depot, handler, writing::Json};
 use serde::Serialize;
@@ -47,6 +47,8 @@ struct Listed {
     /// How long a message to itself takes.
     lag_ms: f64,
     ready: bool,
+    /// What it does for all: kinds of work, and how many leases of each it holds.
+    leases: BTreeMap<String, usize>,
     /// Whether it is the one that answers.
     this: bool,
 }
@@ -76,6 +78,7 @@ fn service(app: &App, cluster: &Cluster) -> Service {
         joined_ms: member.joined_ms,
         lag_ms: member.lag_us as f64 / 1e3,
         ready: member.ready,
+        leases: member.leases.clone(),
         this: *member.id == **own,
         id: member.id.clone(),
     });

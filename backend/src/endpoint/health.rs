@@ -66,6 +66,9 @@ struct ClusterReadiness {
     state: Standing,
     /// Those that live, this one among them.
     members: usize,
+    /// Since when the others cannot be reached, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alone_since_ms: Option<i64>,
     /// Why no viewers are to be sent here.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -80,6 +83,7 @@ impl ClusterReadiness {
                 Standing::Alone => 1,
                 _ => cluster.view().count(),
             },
+            alone_since_ms: cluster.alone_since().map(|(since_ms, _)| since_ms),
             reason: cluster.readiness().err(),
         }
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::change::{away, caught_up};
+use super::change::{away, caught_up, wrong_field};
 use crate::{
     app::App,
     base::error::AppError,
@@ -520,9 +520,10 @@ impl Acting {
 fn text_of(name: &str, text: &str) -> Result<String, AppError> {
     let text = text.trim();
     match text.len() > TEXT_BYTES_MAX {
-        true => Err(http::body::wrong_body(format!(
-            "{name}: at most {TEXT_BYTES_MAX} bytes are taken"
-        ))),
+        true => Err(wrong_field(
+            format!("/{name}"),
+            format!("at most {TEXT_BYTES_MAX} bytes are taken"),
+        )),
         false => Ok(text.to_owned()),
     }
 }
@@ -604,8 +605,9 @@ pub async fn add_comment(
     let body: CommentBody = read_json(&acting.app, request).await?;
     let text = text_of("text", &body.text)?;
     if text.is_empty() {
-        return Err(http::body::wrong_body(
-            "text: something is to be said".to_owned(),
+        return Err(wrong_field(
+            "/text".to_owned(),
+            "something is to be said".to_owned(),
         ));
     }
     tracing::info!(by = acting.by, tenant = acting.tenant, incident = %acting.incident.id, "an incident was commented");

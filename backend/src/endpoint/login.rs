@@ -1,7 +1,5 @@
 //! `POST /api/login`, `POST /api/logout` and `GET /api/session`: sessions of browsers.
 
-use std::sync::Arc;
-
 use pulseboard_shared::{FieldError, Role};
 use salvo::{
     Depot, Request, Response, handler,
@@ -46,12 +44,10 @@ pub async fn login(
     };
     let address = caller::client_address(request);
     let opened = match (text("token"), text("admin_link")) {
-        (Some(token), _) => app.access.login(token, address)?,
+        (Some(token), _) => app.access.login(token, address).await?,
         (None, Some(link)) => {
-            let (access, link) = (Arc::clone(&app.access), link.to_owned());
-            tokio::task::spawn_blocking(move || access.login_with_link(&link, address))
-                .await
-                .map_err(|_panicked| AppError::internal())??
+            let link = link.to_owned();
+            app.access.login_with_link(link, address).await?
         }
         (None, None) => {
             let error = FieldError {
@@ -64,7 +60,8 @@ pub async fn login(
         }
     };
     // Its sockets have the old role.
-    app.access.logout(shown::session_cookies(request));
+    let before = shown::session_digests(request);
+    app.access.logout(before).await;
     set_cookie(response, request, &opened.secret, LIFETIME_MS / 1000);
     Ok(Json(LoggedIn {
         role: opened.grant.role,
@@ -79,9 +76,9 @@ pub async fn logout(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    http::app::app(depot)?
-        .access
-        .logout(shown::session_cookies(request));
+    let app = http::app::app(depot)?;
+    let shown = shown::session_digests(request);
+    app.access.logout(shown).await;
     set_cookie(response, request, "", 0);
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())

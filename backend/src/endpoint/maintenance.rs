@@ -10,19 +10,25 @@ use pulseboard_notify::{
     matcher::{Matcher, Matchers},
 };
 use pulseboard_shared::Timestamp;
-use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{StatusCode, header::ETAG},
+    writing::Json,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::change::{Asked, away, caught_up, safe, wrong_field};
 use crate::{
     app::App,
-    base::error::AppError,
+    base::{
+        documents::{Expected, Revision},
+        error::AppError,
+    },
     http::{
-        self,
         body::{blocking, read_json, wrong_body},
-        caller, path,
-        tenant::tenant,
+        caller, if_match, path,
+        tenant::reading,
     },
     notifying::WindowError,
 };
@@ -33,12 +39,15 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct Body {
     name: String,
-    matchers: Vec<ApiMatcher>,
+    matchers: Vec<BodyMatcher>,
     intervals: Vec<TimeInterval>,
     #[serde(default)]
     until: Option<Timestamp>,
     #[serde(default)]
     comment: String,
+    /// The state that was read, which is the one that is meant.
+    #[serde(default)]
+    revision: Option<u64>,
     #[serde(default, rename = "id")]
     _id: IgnoredAny,
     #[serde(default, rename = "created_by")]
@@ -49,10 +58,34 @@ struct Body {
     _next: IgnoredAny,
 }
 
+/// A matcher of Alertmanager's API, which lets go what it does not know; a wrong word here would
+/// keep quiet what was not meant.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BodyMatcher {
+    name: String,
+    value: String,
+    is_regex: bool,
+    #[serde(default)]
+    is_equal: Option<bool>,
+}
+
+impl From<BodyMatcher> for ApiMatcher {
+    fn from(matcher: BodyMatcher) -> Self {
+        Self {
+            is_equal: matcher.is_equal.unwrap_or(true),
+            is_regex: matcher.is_regex,
+            name: matcher.name,
+            value: matcher.value,
+        }
+    }
+}
+
 fn refusal(error: WindowError) -> AppError {
     let detail = error.to_string();
     match error {
         WindowError::NotFound => AppError::not_found(detail),
+        WindowError::Changed => AppError::new(StatusCode::CONFLICT, detail),
         WindowError::Invalid(_) => wrong_body(detail),
         WindowError::TooManyTenants(_) => AppError::too_many(detail, 60),
         WindowError::Untold(_) => away(detail),
@@ -77,9 +110,10 @@ fn window_of(body: Body, now_ms: i64) -> Result<Window, AppError> {
     if until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
         return wrong("/until", "is over already");
     }
-    let matchers = body.matchers.iter().enumerate().map(|(number, one)| {
+    let matchers = body.matchers.into_iter().enumerate();
+    let matchers = matchers.map(|(number, one)| {
         let told = |error| wrong_field(format!("/matchers/{number}"), error);
-        Matcher::try_from(one).map_err(|error| told(error.to_string()))
+        Matcher::try_from(&ApiMatcher::from(one)).map_err(|error| told(error.to_string()))
     });
     Ok(Window {
         id: String::new(),
@@ -89,6 +123,7 @@ fn window_of(body: Body, now_ms: i64) -> Result<Window, AppError> {
         created_by: String::new(),
         comment: body.comment,
         until_ms,
+        revision: 0,
     })
 }
 
@@ -102,6 +137,7 @@ fn shown(window: &Window, now_ms: i64) -> Value {
         "comment": window.comment,
         "created_by": window.created_by,
         "open": window.is_open(now_ms),
+        "revision": window.revision,
     });
     if let Some((from_ms, to_ms)) = window.next(now_ms) {
         shown["next"] = json!({
@@ -128,11 +164,40 @@ fn known(app: &App, tenant: &str, only: Option<&str>) -> Vec<Value> {
     })
 }
 
-async fn one(app: Arc<App>, tenant: String, id: String) -> Result<Json<Value>, AppError> {
+async fn found(app: Arc<App>, tenant: String, id: String) -> Result<Value, AppError> {
     let found = blocking(move || known(&app, &tenant, Some(&id)).pop()).await?;
-    found
-        .map(Json)
-        .ok_or_else(|| refusal(WindowError::NotFound))
+    found.ok_or_else(|| refusal(WindowError::NotFound))
+}
+
+/// One, with its `ETag`.
+async fn one(
+    app: Arc<App>,
+    tenant: String,
+    id: String,
+    response: &mut Response,
+) -> Result<Json<Value>, AppError> {
+    let window = found(app, tenant, id).await?;
+    let revision = window["revision"].as_u64().unwrap_or_default();
+    response.headers_mut().insert(ETAG, if_match::tag(revision));
+    Ok(Json(window))
+}
+
+/// Which state of a window a request's `If-Match` expects.
+async fn expected(
+    asked: &Asked,
+    request: &Request,
+    id: &str,
+) -> Result<Option<Expected>, AppError> {
+    let window = found(Arc::clone(&asked.app), asked.tenant.clone(), id.to_owned()).await?;
+    if_match::expected(request, window["revision"].as_u64().unwrap_or_default())
+}
+
+/// 412 where somebody was faster than a request with `If-Match`.
+fn conflict(error: WindowError, by_header: Option<Expected>) -> AppError {
+    match (&error, by_header) {
+        (WindowError::Changed, Some(_)) => if_match::changed(),
+        _ => refusal(error),
+    }
 }
 
 /// All of a tenant's.
@@ -141,9 +206,7 @@ pub async fn list_windows(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = tenant(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let worker = Arc::clone(&app);
     // When a thousand windows are open next takes a while.
@@ -156,27 +219,41 @@ pub async fn list_windows(
 
 /// One of them.
 #[handler]
-pub async fn get_window(request: &mut Request, depot: &mut Depot) -> Result<Json<Value>, AppError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = tenant(request, depot)?;
-    one(app, tenant, path::named(request, "id")?).await
+pub async fn get_window(
+    request: &mut Request,
+    depot: &mut Depot,
+    response: &mut Response,
+) -> Result<Json<Value>, AppError> {
+    let (app, tenant) = reading(request, depot)?;
+    one(app, tenant, path::named(request, "id")?, response).await
 }
 
 /// Makes one, or puts it in the place of the one of that identity.
 async fn set(
     asked: Asked,
     request: &mut Request,
-    id: Option<String>,
+    old: Option<String>,
+    response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
+    caught_up(&asked.app).await?;
+    let by_header = match &old {
+        Some(id) => expected(&asked, request, id).await?,
+        None => None,
+    };
     let Asked { app, tenant, by } = asked;
     let body: Body = read_json(&app, request).await?;
+    let by_body = body.revision.map_or(Expected::Any, |revision| {
+        Expected::Revision(Revision(revision))
+    });
+    let old = match old {
+        Some(id) => Some((id, if_match::both(by_header, by_body)?)),
+        None => None,
+    };
     let mut window = window_of(body, app.clock.now_ms())?;
     window.created_by.clone_from(&by);
-    caught_up(&app).await?;
     let (worker, named, who) = (Arc::clone(&app), tenant.clone(), by.clone());
-    let set = blocking(move || worker.notifying.set_window(&named, id, window, &who)).await?;
-    let id = set.map_err(refusal)?;
+    let set = blocking(move || worker.notifying.set_window(&named, old, window, &who)).await?;
+    let id = set.map_err(|error| conflict(error, by_header))?;
     tracing::info!(
         by,
         tenant,
@@ -184,7 +261,7 @@ async fn set(
         "a maintenance window was made or changed"
     );
     safe(&app).await?;
-    one(app, tenant, id).await
+    one(app, tenant, id, response).await
 }
 
 /// Makes one.
@@ -195,20 +272,22 @@ pub async fn make_window(
     response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
     let asked = Asked::by_operator(request, depot)?;
-    let made = set(asked, request, None).await?;
+    let made = set(asked, request, None, response).await?;
     response.status_code(StatusCode::CREATED);
     Ok(made)
 }
 
-/// Puts another in its place.
+/// Puts another in its place; with the `revision` that was read, or its `ETag`, nothing that
+/// somebody else changed meanwhile is lost.
 #[handler]
 pub async fn replace_window(
     request: &mut Request,
     depot: &mut Depot,
+    response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
     let asked = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
-    set(asked, request, Some(id)).await
+    set(asked, request, Some(id), response).await
 }
 
 /// Removes one: what it kept quiet is told again.
@@ -218,14 +297,16 @@ pub async fn remove_window(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let Asked { app, tenant, by } = Asked::by_operator(request, depot)?;
+    let asked = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
-    caught_up(&app).await?;
+    caught_up(&asked.app).await?;
+    let by_header = expected(&asked, request, &id).await?;
+    let Asked { app, tenant, by } = asked;
+    let expected = by_header.unwrap_or(Expected::Any);
     let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
-    let removed = blocking(move || worker.notifying.remove_window(&named, &which)).await?;
-    if !removed.map_err(|error| away(error.to_string()))? {
-        return Err(refusal(WindowError::NotFound));
-    }
+    let removed = move || worker.notifying.remove_window(&named, &which, expected);
+    let removed = blocking(removed).await?;
+    removed.map_err(|error| conflict(error, by_header))?;
     tracing::info!(by, tenant, window = id, "a maintenance window was removed");
     safe(&app).await?;
     response.status_code(StatusCode::NO_CONTENT);

@@ -94,6 +94,7 @@ impl Collector for Figures {
         self.write_storage(&mut families)?;
         self.write_cluster(&mut families)?;
         self.write_sent_on(&mut families)?;
+        self.write_archived(&mut families)?;
         self.write_alertmanagers(&mut families)?;
         self.write_samples(&mut families)
     }
@@ -219,13 +220,21 @@ impl Figures {
             ),
             (
                 "cluster_generation",
-                "How often what Redis holds was gone on with by another lineage of it.",
+                "Which generation of what Redis holds this is: one more whenever another lineage of it is gone on with.",
                 figures.generation.get() as f64,
             ),
             (
                 "leases_held",
                 "Leases of work that one server does for all.",
                 figures.leases.get() as f64,
+            ),
+            (
+                "cluster_tokens_unlike",
+                "Servers whose AUTH_TOKENS are others than this one's.",
+                self.app
+                    .access
+                    .shared()
+                    .map_or(0, |shared| shared.unlike().len()) as f64,
             ),
             (
                 "clock_skew_seconds",
@@ -248,10 +257,11 @@ impl Figures {
         )?;
         families.counters(
             "pulseboard_bus_dropped",
-            "What there was no room or no time for: messages that are read from the stream instead, and frames that waited for too long.",
+            "What there was no room or no time for: messages that are read from the stream instead, frames that waited for too long, and frames that were sent and would be sent again where a Redis is lost.",
             [
                 ([("what", "push")], figures.dropped_push.get()),
                 ([("what", "unsent")], figures.dropped_unsent.get()),
+                ([("what", "kept")], figures.dropped_kept.get()),
             ],
         )?;
         let mut counts = [
@@ -464,6 +474,75 @@ impl Figures {
                 ([("receiver", view.name.as_str())], behind)
             }),
         )
+    }
+
+    /// What the archive gets. It gets everybody's, so that nobody's can be told from it.
+    fn write_archived(&self, families: &mut Families) -> fmt::Result {
+        let archive = self.app.archive.as_ref();
+        let Some(view) = archive.and_then(|archive| archive.view()) else {
+            return Ok(());
+        };
+        let oldest_ms = view.oldest_waiting_ms;
+        let lag_ms = oldest_ms.map_or(0, |at_ms| self.app.clock.now_ms() - at_ms);
+        families.gauge(
+            "pulseboard_archive_lag_seconds",
+            "How long the oldest sample has waited that the archive does not have yet.",
+            lag_ms.max(0) as f64 / 1000.0,
+        )?;
+        families.counters(
+            "pulseboard_archive_refused",
+            "Samples that the archive refused for good.",
+            view.refused_for
+                .iter()
+                .map(|(reason, count)| ([("reason", *reason)], *count)),
+        )?;
+        let counters = [
+            (
+                "resent",
+                "Samples that were sent to the archive again, since it may have lost them.",
+                view.resent,
+            ),
+            ("sent", "Samples that the archive took.", view.sent),
+            (
+                "given_up",
+                "Samples that were too old or too many to be kept for the archive, or could not be read.",
+                view.given_up,
+            ),
+            (
+                "held_given_up",
+                "Samples that the archive took and that were not held for as long as they should be.",
+                view.held_given_up,
+            ),
+            (
+                "left_to_others",
+                "Samples that another server sends to the archive.",
+                view.others,
+            ),
+        ];
+        for (name, help, value) in counters {
+            let name = format!("pulseboard_archive_{name}");
+            families.counter(&name, help, value)?;
+        }
+        for (name, help, value) in [
+            (
+                "waiting",
+                "Samples that wait for the archive.",
+                view.waiting,
+            ),
+            (
+                "held",
+                "Samples that the archive took and that are held, in case it loses them.",
+                view.held,
+            ),
+            (
+                "buffer_bytes",
+                "Bytes on disk of what waits for the archive and is held.",
+                view.bytes,
+            ),
+        ] {
+            families.gauge(&format!("pulseboard_archive_{name}"), help, value as f64)?;
+        }
+        Ok(())
     }
 
     /// What Alertmanagers of others are told, for those who may know of the default tenant.

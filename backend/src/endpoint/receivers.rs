@@ -10,15 +10,14 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::change::{Asked, away, caught_up};
+use super::change::{Asked, caught_up, unwritten, wrong_field};
 use crate::{
     app::App,
-    base::{documents::DocumentError, error::AppError},
+    base::error::AppError,
     http::{
-        self,
         body::{blocking, read_json, wrong_body},
         caller, path, query,
-        tenant::tenant,
+        tenant::reading,
     },
     notifying::{Change, MakeError, NOBODY},
 };
@@ -33,14 +32,8 @@ fn refusal(error: MakeError) -> AppError {
         MakeError::ReadOnly | MakeError::Exists(_) => AppError::new(StatusCode::CONFLICT, detail),
         MakeError::NotFound(_) => AppError::not_found(detail),
         MakeError::Invalid(_) => wrong_body(detail),
-        MakeError::Document(DocumentError::Conflict { .. }) => {
-            AppError::new(StatusCode::CONFLICT, detail)
-        }
-        MakeError::Document(DocumentError::Io(_)) => {
-            AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail)
-        }
-        MakeError::Document(DocumentError::Away(_)) => away(detail),
-        MakeError::Document(_) => wrong_body(detail),
+        MakeError::Field(pointer, what) => wrong_field(pointer, what),
+        MakeError::Document(error) => unwritten(&error, detail),
     }
 }
 
@@ -50,9 +43,7 @@ pub async fn list_receivers(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = tenant(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     Ok(Json(blocking(move || listed(&app, &tenant)).await?))
 }
 
@@ -216,9 +207,7 @@ pub async fn list_notifications(
     request: &mut Request,
     depot: &mut Depot,
 ) -> Result<Json<Value>, AppError> {
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
-    let tenant = tenant(request, depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let limit = query::limit(request, LIMIT_DEFAULT, LIMIT_MAX)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let worker = Arc::clone(&app);

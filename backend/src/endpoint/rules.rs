@@ -20,7 +20,7 @@ use salvo::{
 };
 use serde_json::{Map, Value, json};
 
-use super::change::{away, caught_up};
+use super::change::{away, caught_up, wrong_field};
 use crate::{
     app::App,
     base::{
@@ -37,7 +37,7 @@ use crate::{
         if_match,
         ingest::engine_tenant,
         path,
-        tenant::tenant,
+        tenant::{reading, tenant},
     },
     questions::{Finished, Text, Working},
     rules::{BUILT_IN_GROUP, MakeError, Shown, Source},
@@ -56,6 +56,9 @@ const OURS: [&str; 9] = [
     "alerts",
 ];
 
+/// What a rehearsal asks for.
+const REHEARSED: [&str; 3] = ["rule", "start", "end"];
+
 /// A rehearsal without a beginning goes back so far.
 const REHEARSED_MS: i64 = 86_400_000;
 
@@ -66,9 +69,7 @@ pub async fn list_rules(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    caller::require_read(depot)?;
-    let tenant = tenant(request, depot)?;
-    let app = http::app::app(depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let is_yaml = match request.query::<&str>("format") {
         None | Some("json") => false,
         Some("yaml") => true,
@@ -124,9 +125,7 @@ pub async fn get_rule(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
-    caller::require_read(depot)?;
-    let tenant = tenant(request, depot)?;
-    let app = http::app::app(depot)?;
+    let (app, tenant) = reading(request, depot)?;
     let id = path::named(request, "id")?;
     tagged(one(&app, &tenant, &id)?, response)
 }
@@ -180,23 +179,13 @@ pub async fn change_rule(
     may_change(&app, depot, &tenant, &id)?;
     let by_header = if_match::expected(request, app.rules.revision(&id))?;
     let (spec, by_body) = read_rule(read_json(&app, request).await?)?;
-    let expected = both(by_header, by_body)?;
+    let expected = if_match::both(by_header, by_body)?;
     let (changing, changed) = (Arc::clone(&app), id.clone());
     let done = blocking(move || changing.rules.change_rule(&changed, spec, expected)).await?;
     done.map_err(|error| conflict(error, by_header))?;
     let by = caller::actor(request, depot);
     tracing::info!(by, tenant, rule.id = id, "a rule was changed");
     tagged(one(&app, &tenant, &id)?, response)
-}
-
-/// What header and body expect: where both name a state, it is one.
-fn both(by_header: Option<Expected>, by_body: Expected) -> Result<Expected, AppError> {
-    match (by_header, by_body) {
-        (None | Some(Expected::Any), by_body) => Ok(by_body),
-        (Some(by_header), Expected::Any) => Ok(by_header),
-        (Some(by_header), by_body) if by_header == by_body => Ok(by_header),
-        _ => Err(if_match::changed()),
-    }
 }
 
 /// 412 where somebody was faster than a request with `If-Match`.
@@ -221,7 +210,7 @@ pub async fn remove_rule(
     caught_up(&app).await?;
     may_change(&app, depot, &tenant, &id)?;
     let by_header = if_match::expected(request, app.rules.revision(&id))?;
-    let expected = both(by_header, Expected::Any)?;
+    let expected = if_match::both(by_header, Expected::Any)?;
     let removed = id.clone();
     let done = blocking(move || app.rules.remove_rule(&removed, expected)).await?;
     done.map_err(|error| conflict(error, by_header))?;
@@ -242,6 +231,13 @@ pub async fn rehearse_rule(
     let tenant = engine_tenant(&app, request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let body: Value = read_json(&app, request).await?;
+    let mut given = body.as_object().into_iter().flatten();
+    if let Some((name, _)) = given.find(|(name, _)| !REHEARSED.contains(&name.as_str())) {
+        return Err(wrong_field(
+            typed::step(name),
+            format!("is not known; known are {}", REHEARSED.join(", ")),
+        ));
+    }
     let (spec, _) = read_rule(body.get("rule").cloned().ok_or_else(|| missing("/rule"))?)
         .map_err(|error| below("/rule", error))?;
     let rule = Rule::new(spec).map_err(|problems| wrong_fields(&problems, "/rule"))?;

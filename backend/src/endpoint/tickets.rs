@@ -26,9 +26,9 @@ pub async fn make_ticket(
 ) -> Result<Json<TicketMade>, AppError> {
     caller::require_read(depot)?;
     let caller = caller::caller(depot)?;
-    let ticket = http::app::app(depot)?
-        .access
-        .issue_ticket(caller, caller::client_address(request))?;
+    let address = caller::client_address(request);
+    let app = http::app::app(depot)?;
+    let ticket = app.access.issue_ticket(caller, address).await?;
     Ok(Json(TicketMade {
         ticket,
         expires_in: LIFETIME_MS / 1000,

@@ -1,8 +1,6 @@
 //! `GET` and `POST /api/tokens`, `DELETE /api/tokens/{id}`: who else may come in. For admins; one
 //! who is confined to a tenant sees, makes and withdraws tokens of that tenant only.
 
-use std::sync::Arc;
-
 use pulseboard_shared::{FieldError, Role};
 use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
@@ -13,12 +11,8 @@ use crate::{
         self,
         token::{Grant, TokenId},
     },
-    base::error::AppError,
-    http::{
-        self,
-        body::{blocking, read_json},
-        caller, path,
-    },
+    base::{error::AppError, typed},
+    http::{self, body::read_json, caller, path},
     settings::tenant_is_valid,
 };
 
@@ -60,8 +54,7 @@ pub async fn make_token(
         grant.tenant = Some(own.clone());
     }
     let Grant { role, tenant } = grant.clone();
-    let access = Arc::clone(&app.access);
-    let (id, token) = blocking(move || access.make_token(grant)).await??;
+    let (id, token) = app.access.make_token(grant).await?;
     response.status_code(StatusCode::CREATED);
     Ok(Json(TokenMade {
         id: id.to_string(),
@@ -85,18 +78,30 @@ pub async fn withdraw_token(
             "there is no token {named:?}; an id has 12 hexadecimal digits"
         )));
     };
-    let access = Arc::clone(&http::app::app(depot)?.access);
+    let app = http::app::app(depot)?;
     let tenant = caller::caller(depot)?.tenant.clone();
     let force = request
         .query::<&str>("force")
         .is_some_and(|force| matches!(force, "" | "1" | "true"));
-    blocking(move || access.withdraw_token(id, tenant.as_deref(), force)).await??;
+    app.access.withdraw_token(id, tenant, force).await?;
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }
 
-/// Names every field that is wrong at once.
+/// Fields of a token that is asked for.
+const FIELDS: [&str; 2] = ["role", "tenant"];
+
+/// Names every field that is wrong at once; one that nobody knows, too, since a `tenant` that is
+/// spelled wrong would make a token for all of them.
 fn parse_grant(body: &Value) -> Result<Grant, AppError> {
+    let given = body.as_object().into_iter().flatten();
+    let unknown = given.filter(|(name, _)| !FIELDS.contains(&name.as_str()));
+    let unknown: Vec<FieldError> = unknown
+        .map(|(name, _)| FieldError {
+            pointer: typed::step(name),
+            detail: format!("is not known; known are {}", FIELDS.join(" and ")),
+        })
+        .collect();
     let role = body
         .get("role")
         .and_then(Value::as_str)
@@ -110,13 +115,17 @@ fn parse_grant(body: &Value) -> Result<Grant, AppError> {
         }),
     };
     match (role, tenant) {
-        (Some(role), Ok(tenant)) => Ok(Grant { role, tenant }),
+        (Some(role), Ok(tenant)) if unknown.is_empty() => Ok(Grant { role, tenant }),
         (role, tenant) => {
             let role_error = role.is_none().then(|| FieldError {
                 pointer: "/role".to_owned(),
                 detail: "needed: none, viewer, writer, operator or admin".to_owned(),
             });
-            let errors: Vec<FieldError> = role_error.into_iter().chain(tenant.err()).collect();
+            let errors: Vec<FieldError> = role_error
+                .into_iter()
+                .chain(tenant.err())
+                .chain(unknown)
+                .collect();
             let names: Vec<&str> = errors.iter().map(|error| &*error.pointer).collect();
             Err(
                 AppError::bad_request(format!("no token was made: {} is wrong", names.join(", ")))
@@ -149,6 +158,10 @@ mod tests {
             (
                 json!({"role": "boss", "tenant": 1}),
                 "/role, /tenant is wrong",
+            ),
+            (
+                json!({"role": "viewer", "tenannt": "shop"}),
+                "/tenannt is wrong",
             ),
             (
                 json!({"role": "viewer", "tenant": "a b"}),

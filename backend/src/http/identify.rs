@@ -15,7 +15,7 @@ use super::{
     shown::{self, refuse_forgery},
 };
 use crate::{
-    access::{Access, Caller, Credential, peer::Arrival},
+    access::{Access, Caller, Credential, Learnt, Shown, peer::Arrival},
     base::error::AppError,
 };
 
@@ -23,13 +23,17 @@ use crate::{
 ///
 /// # Errors
 /// 403 for a request that would change something, with nothing but a cookie to its name.
-pub fn identify(
+pub async fn identify(
     access: &Access,
     request: &mut Request,
     depot: &mut Depot,
     verdict: &Verdict,
 ) -> Result<(), AppError> {
-    let caller = find_caller(access, request, verdict)?;
+    let learnt = match to_learn(access, request, verdict) {
+        Some(shown) => access.learn(shown).await,
+        None => Learnt::default(),
+    };
+    let caller = find_caller(access, request, verdict, learnt)?;
     match &caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller.credential);
@@ -42,11 +46,39 @@ pub fn identify(
     Ok(())
 }
 
+/// What of a request other servers may know more of; nothing where there are none.
+fn to_learn(access: &Access, request: &Request, verdict: &Verdict) -> Option<Shown> {
+    if !access.is_shared() {
+        return None;
+    }
+    if access.has_tokens() && !matches!(shown::tokens(request), Ok(None)) {
+        return None;
+    }
+    if let Some(ticket) = shown::ticket(request) {
+        return Some(Shown::Ticket(ticket));
+    }
+    let sessions = match cookies_count(verdict) {
+        true => shown::session_digests(request),
+        false => Vec::new(),
+    };
+    (!sessions.is_empty()).then_some(Shown::Sessions(sessions))
+}
+
+/// From a page that may not bring cookies along they do not count.
+fn cookies_count(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Same => true,
+        Verdict::Allowed { credentials, .. } => *credentials,
+        Verdict::Foreign => false,
+    }
+}
+
 /// The outer error refuses the request; the inner one is for endpoints that ask who is calling.
 fn find_caller(
     access: &Access,
     request: &Request,
     verdict: &Verdict,
+    learnt: Learnt,
 ) -> Result<Result<Caller, AppError>, AppError> {
     // Where there are no tokens, what clients send by default is passed over and not refused.
     if access.has_tokens() {
@@ -60,18 +92,17 @@ fn find_caller(
         }
     }
     if let Some(ticket) = shown::ticket(request) {
-        return Ok(access.caller_of_ticket(&ticket));
+        let learnt = learnt.ticket;
+        return Ok(learnt.unwrap_or_else(|| access.caller_of_ticket(&ticket)));
     }
-    // From a page that may not bring cookies along they do not count.
-    let cookies_count = match verdict {
-        Verdict::Same => true,
-        Verdict::Allowed { credentials, .. } => *credentials,
-        Verdict::Foreign => false,
-    };
-    if cookies_count && let Some(caller) = access.caller_of_session(shown::session_cookies(request))
-    {
-        refuse_forgery(request, verdict)?;
-        return Ok(Ok(caller));
+    if cookies_count(verdict) {
+        if let Some(caller) = access.caller_of_session(shown::session_cookies(request)) {
+            refuse_forgery(request, verdict)?;
+            return Ok(Ok(caller));
+        }
+        if let Some(unclear) = learnt.unclear {
+            return Ok(Err(unclear));
+        }
     }
     Ok(Ok(anonymous(access, request, verdict)))
 }

@@ -49,6 +49,19 @@ pub fn expected(request: &Request, revision: u64) -> Result<Option<Expected>, Ap
     }
 }
 
+/// What header and body expect: where both name a state, it is one.
+///
+/// # Errors
+/// 412 for two.
+pub fn both(by_header: Option<Expected>, by_body: Expected) -> Result<Expected, AppError> {
+    match (by_header, by_body) {
+        (None | Some(Expected::Any), by_body) => Ok(by_body),
+        (Some(by_header), Expected::Any) => Ok(by_header),
+        (Some(by_header), by_body) if by_header == by_body => Ok(by_header),
+        _ => Err(changed()),
+    }
+}
+
 /// 412: somebody was faster.
 #[must_use]
 pub fn changed() -> AppError {

@@ -11,6 +11,7 @@ use salvo::{
 
 use super::routes::{self, Kind};
 use crate::{
+    access::{COOKIES_MAX, secret::Digest},
     base::error::AppError,
     http::{origin::Verdict, via::Via},
 };
@@ -127,6 +128,13 @@ pub(crate) fn session_cookies(request: &Request) -> impl Iterator<Item = &str> {
         .get::<Via>()
         .is_some_and(|via| via.https);
     cookies(request.headers(), cookie_name(https))
+}
+
+/// Digests of the values of our cookie, of as many as are looked at.
+#[must_use]
+pub(crate) fn session_digests(request: &Request) -> Vec<Digest> {
+    let shown = session_cookies(request).take(COOKIES_MAX);
+    shown.map(Digest::of).collect()
 }
 
 fn cookies<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {

@@ -1,6 +1,6 @@
 //! Whose series a request is about: its token's tenant, else the one it names, else `default`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use pulseboard_engine::DEFAULT_TENANT;
 use salvo::{
@@ -11,6 +11,7 @@ use salvo::{
 use super::{app, caller};
 use crate::{
     access::{Access, Caller},
+    app::App,
     base::error::AppError,
     settings::tenant_is_valid,
 };
@@ -48,7 +49,16 @@ pub fn tenant(request: &Request, depot: &Depot) -> Result<String, AppError> {
     borrowed(request, depot).map(str::to_owned)
 }
 
-/// The same, for as long as the request is looked at: every body of samples asks for it, and costs
+/// The services, and the tenant of this request, for who may read.
+///
+/// # Errors
+/// 401 and 403 for who may not; as [`tenant`].
+pub fn reading(request: &Request, depot: &Depot) -> Result<(Arc<App>, String), AppError> {
+    caller::require_read(depot)?;
+    Ok((app::app(depot)?, tenant(request, depot)?))
+}
+
+/// The same as [`tenant`], for as long as the request is looked at: every body of samples asks for it, and costs
 /// no memory by that.
 ///
 /// # Errors

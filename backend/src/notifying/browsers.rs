@@ -6,13 +6,13 @@
 //! of all receivers lets be asked (see `pulseboard_outbound::Guard`, which also looks at what a
 //! name turns out to be); and nothing of what is answered there is told but the status.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, path::Path, sync::Arc};
 
 use parking_lot::{Mutex, RwLock};
 use pulseboard_notify::config::Config;
 use pulseboard_outbound::{Guard, Secret};
 use pulseboard_receivers::{
-    config::{Receiver, WebPushConfig},
+    config::{Global, Receiver, WebPushConfig},
     webpush::{self, Keys},
 };
 use serde::{Deserialize, Serialize};
@@ -267,9 +267,13 @@ impl Browsers {
 
     /// A receiver of one browser alone, settled; `None` where there is none.
     pub(super) fn alone(&self, tenant: &str, id: &str) -> Option<Receiver> {
-        let known = self.known.lock();
-        let browser = known.get(tenant)?.iter().find(|one| one.id == id)?;
-        Some(self.receiver(BROWSERS, std::slice::from_ref(browser)))
+        let browser = self.of(tenant).into_iter().find(|one| one.id == id)?;
+        let mut receiver = self.receiver(BROWSERS, &[browser]);
+        let settled = receiver.settle(&Global::default(), Path::new(""));
+        settled
+            .inspect_err(|error| tracing::error!(%error, tenant, "a browser is not tested"))
+            .ok()?;
+        Some(receiver)
     }
 
     /// Whether a browser may be tested now; if so it was.

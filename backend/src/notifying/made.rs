@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::name::document_of;
-use crate::base::documents::{DocumentError, Documents, Expected};
+use crate::base::{
+    documents::{DocumentError, Documents, Expected},
+    typed,
+};
 
 /// Receivers of one tenant.
 const RECEIVERS_MAX: usize = 100;
@@ -40,6 +43,9 @@ pub enum MakeError {
     /// It cannot be.
     #[error("{0}")]
     Invalid(String),
+    /// A field of it cannot be: a JSON Pointer, and why.
+    #[error("{0}: {1}")]
+    Field(String, String),
     /// It was not stored.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -166,23 +172,25 @@ fn name_of(receiver: &Value) -> Result<String, MakeError> {
         && ![".", "..", NOBODY].contains(&name);
     match is_name {
         true => Ok(name.to_owned()),
-        false => Err(MakeError::Invalid(format!(
-            "name: needed are 1 to 128 bytes without control characters, and not \".\", \"..\" or {NOBODY:?}"
-        ))),
+        false => Err(MakeError::Field(
+            "/name".to_owned(),
+            format!(
+                "needed are 1 to 128 bytes without control characters, and not \".\", \"..\" or {NOBODY:?}"
+            ),
+        )),
     }
 }
 
 /// With secrets that were stored in the place of those that were hidden.
 fn checked(mut receiver: Value, stored: &Value) -> Result<Value, MakeError> {
     if let Some(path) = names_file(&receiver, "") {
-        return Err(MakeError::Invalid(format!(
-            "{path}: files of the server are named in ALERTMANAGER_CONFIG alone"
-        )));
+        let what = "files of the server are named in ALERTMANAGER_CONFIG alone";
+        return Err(MakeError::Field(path, what.to_owned()));
     }
     keep_secrets(&mut receiver, stored).map_err(|unkept| MakeError::Invalid(unkept.to_string()))?;
     // Told with its place, which the whole list's error would not have.
-    let read = serde_json::from_value::<Receiver>(receiver.clone())
-        .map_err(|error| MakeError::Invalid(error.to_string()))?;
+    let read = typed::from_value::<Receiver>(receiver.clone())
+        .map_err(|wrong| MakeError::Field(wrong.pointer.clone(), wrong.to_string()))?;
     match read.check_texts(&Templates::new()).into_iter().next() {
         Some(wrong) => Err(MakeError::Invalid(wrong)),
         None => Ok(receiver),
@@ -288,6 +296,8 @@ mod tests {
         ] {
             let error = change(&documents, "a", Change::Make(receiver)).expect_err(said);
             assert!(error.to_string().contains(said), "{error}");
+            let is_placed = matches!(&error, MakeError::Field(at, _) if at.starts_with('/'));
+            assert!(is_placed || said == "none is stored", "{error:?}");
         }
         assert!(documents.list("receivers").is_empty());
     }

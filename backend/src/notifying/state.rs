@@ -25,6 +25,10 @@ pub const NOTIFICATION_FAILED: &str = "notification_failed";
 /// Alerts of others that have an incident of their own at once. Notified are all.
 const POSTED_MAX: usize = 1_000;
 
+/// That alerts go on is kept no more often than this, where nothing else comes of it: what goes on
+/// is said again after a restart. Shorter: all that is known is written for it again and again.
+const REPEATS_KEPT_MS: u64 = 60_000;
+
 /// What is said of an alert of our own holds until it is said that it is over.
 const UNTIL_SAID_MS: i64 = 365 * 86_400_000;
 
@@ -58,6 +62,9 @@ pub struct State {
     lines: VecDeque<Line>,
     effects: Effects,
     is_changed: bool,
+    /// When alerts of our own came last, and when they had come last as it was kept; Unix ms.
+    came_ms: Option<i64>,
+    kept_ms: Option<i64>,
 }
 
 /// An alert that somebody else sent.
@@ -191,6 +198,8 @@ impl State {
             lines: VecDeque::new(),
             effects: Effects::default(),
             is_changed: false,
+            came_ms: None,
+            kept_ms: None,
         }
     }
 
@@ -217,6 +226,7 @@ impl State {
     /// What outlives a restart; from now on nothing has changed.
     pub fn keep(&mut self) -> Kept {
         self.is_changed = false;
+        self.kept_ms = self.came_ms;
         let on_way = self.on_way.iter();
         let mut on_way: Vec<(String, OnWay)> = on_way
             .map(|(key, one)| (key.clone(), one.clone()))
@@ -366,12 +376,14 @@ impl State {
     /// An alert of a rule of our own began, goes on or ended. `link` leads to what it asks.
     pub fn take_own(&mut self, now_ms: i64, events: &[(AlertEvent, String)]) {
         let mut alerts = Vec::with_capacity(events.len());
+        let mut go_on = true;
         for (event, link) in events {
             let labels = event.labels();
             let fingerprint = Fingerprint::of(&labels);
             let ends_at_ms = match event.alert.state {
                 AlertState::Firing => {
-                    self.own.insert(fingerprint, event.alert.incident);
+                    let incident = event.alert.incident;
+                    go_on &= self.own.insert(fingerprint, incident) == Some(incident);
                     now_ms.saturating_add(UNTIL_SAID_MS)
                 }
                 AlertState::Resolved => {
@@ -380,6 +392,7 @@ impl State {
                         // Another one of the same labels goes on, or nobody ever heard of it.
                         continue;
                     }
+                    go_on = false;
                     self.own.remove(&fingerprint);
                     let was_untaken = self.untaken.remove(&fingerprint);
                     if was_untaken && self.manager.alert(now_ms, fingerprint).is_none() {
@@ -397,14 +410,16 @@ impl State {
                 generator_url: link.clone(),
             });
         }
-        self.give(now_ms, alerts);
+        self.give(now_ms, alerts, go_on);
     }
 
-    /// Gives alerts of our own to the manager, and says of each once that it found no room.
-    fn give(&mut self, now_ms: i64, alerts: Vec<PostedAlert>) {
+    /// Gives alerts of our own to the manager, and says of each once that it found no room. Whether
+    /// all of them merely go on.
+    fn give(&mut self, now_ms: i64, alerts: Vec<PostedAlert>, go_on: bool) {
         if alerts.is_empty() {
             return;
         }
+        self.came_ms = Some(now_ms);
         let given: BTreeSet<Fingerprint> = match self.untaken.is_empty() {
             true => BTreeSet::new(),
             false => alerts
@@ -436,7 +451,13 @@ impl State {
                 self.say(fingerprint, entry);
             }
         }
+        let was_changed = self.is_changed;
+        let is_nothing = go_on && actions.is_empty();
         self.carry_out(now_ms, actions);
+        if is_nothing {
+            let is_long_ago = |kept_ms: i64| now_ms.abs_diff(kept_ms) >= REPEATS_KEPT_MS;
+            self.is_changed = was_changed || self.kept_ms.is_none_or(is_long_ago);
+        }
     }
 
     /// These alerts of our own rules go on, and no others: those that ended while nobody listened
@@ -466,7 +487,7 @@ impl State {
                 });
             }
         }
-        self.give(now_ms, ended);
+        self.give(now_ms, ended, false);
         self.take_own(now_ms, active);
     }
 
@@ -883,6 +904,30 @@ mod tests {
             ends_at_ms: Some(i64::MAX),
             ..PostedAlert::default()
         }
+    }
+
+    /// All that is known is not written again for each time that an alert is said to go on.
+    #[test]
+    fn what_merely_goes_on_is_kept_once_a_minute() {
+        let mut state = state(10);
+        let fires = |incident| [of_a_rule("A", incident, AlertState::Firing)];
+        state.take_own(2_000, &fires(1));
+        assert!(state.is_changed(), "it began");
+        state.keep();
+        for second in 1..10 {
+            state.take_own(2_000 + second * 1_000, &fires(1));
+            assert!(!state.is_changed());
+        }
+        state.take_own(12_000, &fires(2));
+        assert!(state.is_changed(), "it began anew");
+        state.take_own(13_000, &fires(2));
+        assert!(state.is_changed(), "that is not kept yet");
+        state.keep();
+        state.take_own(73_000, &fires(2));
+        assert!(state.is_changed(), "a minute later");
+        state.keep();
+        state.take_own(74_000, &[of_a_rule("A", 2, AlertState::Resolved)]);
+        assert!(state.is_changed(), "it is over");
     }
 
     #[test]

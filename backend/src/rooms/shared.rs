@@ -73,9 +73,9 @@ impl Shared {
         let from = payload
             .sender()
             .map(|viewer| (Arc::clone(&self.me), viewer));
-        let mut bytes = vec![VERSION];
-        bytes.extend(portable::write(&Said { payload, from }));
-        self.bus.publish(key, once, bytes.into())
+        let said = portable::write(&Said { payload, from });
+        let frame = portable::versioned(VERSION, &said);
+        self.bus.publish(key, once, frame)
     }
 
     /// Rooms of a tenant that have members on other servers.
@@ -151,10 +151,8 @@ pub(super) fn is_known(epoch: Epoch) -> bool {
 
 impl Sink {
     fn read(&self, frame: &Bytes) -> RoomPayload {
-        let said = match frame.split_first() {
-            Some((&VERSION, form)) => portable::read::<Said>(form).ok(),
-            _ => None,
-        };
+        let form = portable::of_version(VERSION, frame);
+        let said = form.and_then(|form| portable::read::<Said>(form).ok());
         let Some(Said { payload, from }) = said else {
             // It keeps its place, and says nothing to anybody.
             tracing::warn!("what was said in a room on another server cannot be read here");

@@ -13,7 +13,7 @@ use pulseboard_promql::{
     EvalError, Labels, Rolled, Samples, Storage,
     ast::{MatchOp, Matcher},
     labels::NAME,
-    storage::Hints,
+    storage::{Each, Hints},
 };
 use pulseboard_rules::{Env, Group, Outcome, Sample};
 use pulseboard_series::{Batch, Kind};
@@ -78,7 +78,7 @@ impl Rules {
     ) -> Option<T> {
         let tenant = self.engine.tenant(waiting.tenant).ok()?;
         let external_labels = Arc::clone(&self.groups.lock().config.external_labels);
-        let stored = TenantSeries::new(&self.engine, &tenant, cost);
+        let stored = TenantSeries::new(&self.engine, &tenant, cost).knowing(&self.selectors);
         Some(work(&Env {
             storage: &Series {
                 stored: &stored,
@@ -377,6 +377,16 @@ impl Storage for Series<'_> {
     ) -> Result<(), EvalError> {
         self.waiting.hand_over_for(matchers);
         self.stored.select(matchers, hints, each)
+    }
+
+    fn select_named(
+        &self,
+        matchers: &[Matcher],
+        hints: &Hints,
+        each: &mut Each<'_>,
+    ) -> Result<(), EvalError> {
+        self.waiting.hand_over_for(matchers);
+        self.stored.select_named(matchers, hints, each)
     }
 
     fn rolled(&self, after_ms: i64, until_ms: i64) -> Result<Vec<Rolled>, EvalError> {

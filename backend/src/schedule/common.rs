@@ -37,6 +37,8 @@ const ERRORS: &str = "errors";
 
 /// The document with the threshold.
 const OPERATOR: (&str, &str) = ("", "operator");
+/// The document that names the newest reset of the operator's totals.
+const RESET: (&str, &str) = ("", "operator-reset");
 
 type Room = (Box<str>, Box<str>);
 
@@ -115,10 +117,14 @@ impl Common {
     async fn totals(&self) -> Result<(), BusError> {
         let (common, operator) = (self.cluster.common(), &self.app.operator);
         if operator.take_reset() {
-            common.reset_counts("", &[]).await.inspect_err(|_away| {
+            self.reset().await.inspect_err(|_away| {
                 operator.reset_again();
             })?;
         }
+        // Before what is counted: whoever reads of a reset reads totals of after it.
+        let reset = common.document(RESET.0, RESET.1).await?;
+        let reset =
+            reset.and_then(|document| std::str::from_utf8(&document.bytes).ok()?.parse().ok());
         let totals = common.totals("").await?;
         let (requests, errors) = operator.take_unsent();
         let now_ms = self.app.clock.now_ms();
@@ -132,8 +138,26 @@ impl Common {
             }
         }
         let of = |name: &str| totals.get(name).map_or(0.0, |total| total.sum).max(0.0);
-        operator.set_shared((of(REQUESTS), of(ERRORS)), (requests, errors));
+        if operator.set_shared((of(REQUESTS), of(ERRORS)), (requests, errors), reset) {
+            let app = Arc::clone(&self.app);
+            let kept = tokio::task::spawn_blocking(move || app.operator.keep_reset()).await;
+            if !matches!(kept, Ok(Ok(()))) {
+                tracing::warn!("that the totals were reset could not be stored");
+            }
+        }
         Ok(())
+    }
+
+    /// Has the totals of all servers begin anew, and then says so.
+    async fn reset(&self) -> Result<(), BusError> {
+        let common = self.cluster.common();
+        common.reset_counts("", &[]).await?;
+        let id = self.app.operator.next_reset(self.app.clock.now_ms());
+        let id = id.to_string();
+        common
+            .put_document(RESET, None, id.as_bytes(), None)
+            .await
+            .map(drop)
     }
 
     /// The threshold that was set last, here or elsewhere.

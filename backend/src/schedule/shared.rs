@@ -22,7 +22,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_bus::{FeedKey, FeedSink, Kind, Subscription};
 use pulseboard_engine::{DEFAULT_TENANT, Tenant};
-use pulseboard_feed::{At, Epoch, Portable};
+use pulseboard_feed::{At, Epoch, Portable, portable};
 use pulseboard_series::Batch;
 use pulseboard_shared::Labels;
 use tokio::sync::watch;
@@ -263,9 +263,7 @@ fn frame_of(series: &Arc<[Series]>, due_ms: i64, sent_ms: i64, reports: &[Report
         values: figures.into_iter().chain([errors]).collect(),
         pushed: Arc::default(),
     };
-    let mut frame = vec![VERSION];
-    frame.extend(TickPayload(Arc::new(tick)).to_bytes());
-    frame.into()
+    portable::versioned(VERSION, &TickPayload(Arc::new(tick)).to_bytes())
 }
 
 fn send(cluster: &Cluster, key: &FeedKey, due_ms: i64, frame: Bytes) {
@@ -278,10 +276,8 @@ fn send(cluster: &Cluster, key: &FeedKey, due_ms: i64, frame: Bytes) {
 impl Sink {
     /// The tick in a frame. One that cannot be read has its place all the same, without figures.
     fn read(&self, frame: &Bytes) -> Tick {
-        let read = match frame.split_first() {
-            Some((&VERSION, form)) => TickPayload::from_bytes(form).ok(),
-            _ => None,
-        };
+        let form = portable::of_version(VERSION, frame);
+        let read = form.and_then(|form| TickPayload::from_bytes(form).ok());
         let tick = read.map(|payload| Arc::unwrap_or_clone(payload.0));
         let Some(tick) = tick.filter(|tick| tick.series.len() == tick.values.len()) else {
             tracing::warn!("a tick of another server cannot be read here");

@@ -149,7 +149,8 @@ async fn serve(
         return;
     };
     if transport.is_http2() {
-        http2::serve(app, transport, ends, &service, place).await;
+        // Apart: a plain connection, which may be one of many thousands, needs no room for it.
+        Box::pin(http2::serve(app, transport, ends, &service, place)).await;
     } else {
         http1::serve(app, transport, ends, &service, place).await;
     }
@@ -158,6 +159,20 @@ async fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a connection's task: what serving HTTP/1.1 needs, and little beside it.
+    const CONNECTION_BYTES: usize = 4_096;
+
+    /// What a future takes, without one.
+    fn size_of_future<A, B, C, D, E, F, T: Future>(_: impl Fn(A, B, C, D, E, F) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    #[test]
+    fn a_plain_connection_takes_no_room_for_what_it_does_not_speak() {
+        let size = size_of_future(serve);
+        assert!(size <= CONNECTION_BYTES, "{size} bytes");
+    }
 
     #[test]
     fn streams_fit_the_open_file_limit() {

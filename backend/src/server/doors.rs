@@ -1,30 +1,27 @@
 //! How a connection begins: at once, or with the handshake of TLS where `TLS_CERT` is given.
 //!
 //! A handshake costs a signature, and some kilobytes until it is done. So each address has some at
-//! once, further ones wait without being read, each has its time, and none is done by who accepts.
+//! once and some in a second, further ones wait without being read ([`super::handshakes`]), each has
+//! its time, and none is done by who accepts. Who has sent nothing has none.
 
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use salvo::http::{HeaderValue, header};
-use tokio::{
-    net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::{connections::HEAD_DEADLINE, finish::set_date, transport::Transport};
+use super::{
+    connections::HEAD_DEADLINE, finish::set_date, handshakes::Handshakes, transport::Transport,
+};
 use crate::{
     app::App,
-    base::{address::network_of, error::AppError, telemetry::Limit},
-    http::error::Render as _,
+    base::{error::AppError, telemetry::Limit},
+    http::{error::Render as _, via},
     stream::takeover::encode_head,
 };
 
@@ -42,7 +39,7 @@ const SAY_DEADLINE: Duration = Duration::from_secs(1);
 /// The way in of one listener.
 pub(super) struct Doors {
     acceptor: Option<TlsAcceptor>,
-    handshakes: Handshakes,
+    handshakes: Arc<Handshakes>,
 }
 
 impl Doors {
@@ -70,8 +67,10 @@ impl Doors {
         if !self.speak_tls() {
             return Some(Transport::Plain(stream));
         }
+        // Apart, so that who speaks plainly needs no room for it.
+        let passing = Box::pin(self.pass(app, stream, remote));
         tokio::select! {
-            opened = self.pass(app, stream, remote) => opened,
+            opened = passing => opened,
             () = app.stopping.cancelled() => None,
         }
     }
@@ -87,14 +86,22 @@ impl Doors {
             return Some(Transport::Plain(stream));
         };
         let opening = async {
-            let waiting = self.handshakes.take(remote.ip());
+            let mut first = [0];
+            let peeked = timeout(HANDSHAKE_DEADLINE, stream.peek(&mut first));
+            // Gone before it said anything?
+            if !matches!(peeked.await.ok()?, Ok(1..)) {
+                return Some(None);
+            }
+            let [first] = first;
+            let waiting = async {
+                if first == HANDSHAKE_RECORD && is_paced(app, remote.ip()) {
+                    self.handshakes.pace(remote.ip()).await;
+                }
+                self.handshakes.take(remote.ip()).await
+            };
             let _turn = timeout(HEAD_DEADLINE, waiting).await.ok()?;
-            timeout(
-                HANDSHAKE_DEADLINE,
-                shake_hands(app, acceptor, stream, remote),
-            )
-            .await
-            .ok()
+            let shaking = shake_hands(app, acceptor, (first, stream), remote);
+            timeout(HANDSHAKE_DEADLINE, shaking).await.ok()
         };
         opening.await.unwrap_or_else(|| {
             app.telemetry.count_limit(Limit::HandshakeDeadline);
@@ -104,18 +111,19 @@ impl Doors {
     }
 }
 
+/// Whether an address stands for one client: not this machine, where a proxy may be, and no proxy
+/// that is known as one.
+fn is_paced(app: &App, address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    !address.is_loopback() && !via::trusts(&app.settings.trusted_proxies, address)
+}
+
 async fn shake_hands(
     app: &App,
     acceptor: &TlsAcceptor,
-    stream: TcpStream,
+    (first, stream): (u8, TcpStream),
     remote: SocketAddr,
 ) -> Option<Transport> {
-    let mut first = [0];
-    // Gone before it said anything.
-    if stream.peek(&mut first).await.ok()? == 0 {
-        return None;
-    }
-    let [first] = first;
     if first != HANDSHAKE_RECORD {
         tracing::debug!(client.address = %remote.ip(), "a connection began without TLS");
         if first.is_ascii_alphabetic() {
@@ -166,118 +174,4 @@ pub(super) async fn say(stream: TcpStream, said: &AppError, now_ms: i64) {
     };
     // Gone before the answer, or slow with it: it is closed in any case.
     drop(timeout(SAY_DEADLINE, answering).await);
-}
-
-/// Who has how many handshakes under way. Who finds all taken waits, its address's first.
-struct Handshakes {
-    all: Arc<Semaphore>,
-    per_address_max: usize,
-    /// Leaf lock; held for a look-up. An entry is there as long as somebody has a handshake or
-    /// waits.
-    per_address: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
-}
-
-/// The right to one; dropping it gives it on.
-struct Turn {
-    /// Given back in the order of declaration.
-    _all: OwnedSemaphorePermit,
-    _own: OwnedSemaphorePermit,
-    _entry: Entry,
-}
-
-/// Keeps an address's entry.
-struct Entry {
-    network: IpAddr,
-    own: Option<Arc<Semaphore>>,
-    per_address: Arc<Mutex<HashMap<IpAddr, Weak<Semaphore>>>>,
-}
-
-impl Handshakes {
-    fn new(all: usize, per_address_max: usize) -> Self {
-        Self {
-            all: Arc::new(Semaphore::new(all)),
-            per_address_max,
-            per_address: Arc::default(),
-        }
-    }
-
-    /// Waits for a turn. May be given up.
-    async fn take(&self, address: IpAddr) -> Option<Turn> {
-        let (entry, own) = self.enter(network_of(address));
-        // Neither is ever closed.
-        let own = own.acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Turn {
-            _all: all,
-            _own: own,
-            _entry: entry,
-        })
-    }
-
-    fn enter(&self, network: IpAddr) -> (Entry, Arc<Semaphore>) {
-        let mut per_address = self.per_address.lock();
-        let known = per_address.get(&network).and_then(Weak::upgrade);
-        let own = known.unwrap_or_else(|| {
-            let own = Arc::new(Semaphore::new(self.per_address_max));
-            per_address.insert(network, Arc::downgrade(&own));
-            own
-        });
-        let entry = Entry {
-            network,
-            own: Some(Arc::clone(&own)),
-            per_address: Arc::clone(&self.per_address),
-        };
-        (entry, own)
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut per_address = self.per_address.lock();
-        // The last one takes the entry away.
-        drop(self.own.take());
-        let is_last = per_address
-            .get(&self.network)
-            .is_some_and(|own| own.strong_count() == 0);
-        if is_last {
-            per_address.remove(&self.network);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::{FutureExt as _, poll};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn an_address_waits_for_its_own_handshakes_and_not_for_others() {
-        let handshakes = Handshakes::new(3, 2);
-        let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
-        let first = handshakes.take(one).await.expect("a turn");
-        let second = handshakes.take(one).await.expect("a turn");
-        let mut third = Box::pin(handshakes.take(one));
-        assert!(poll!(&mut third).is_pending());
-        let others = handshakes.take(other).now_or_never().flatten();
-        assert!(others.is_some(), "there is one left");
-        drop(second);
-        assert!(third.now_or_never().flatten().is_some());
-        drop((first, others));
-        assert!(handshakes.per_address.lock().is_empty(), "nothing is kept");
-        assert_eq!(handshakes.all.available_permits(), 3);
-    }
-
-    #[tokio::test]
-    async fn who_gives_up_leaves_nothing() {
-        let handshakes = Handshakes::new(1, 1);
-        let address = [10, 0, 0, 1].into();
-        let turn = handshakes.take(address).await.expect("a turn");
-        let mut waiting = Box::pin(handshakes.take(address));
-        assert!(poll!(&mut waiting).is_pending());
-        drop(waiting);
-        drop(turn);
-        assert!(handshakes.per_address.lock().is_empty());
-        assert!(handshakes.take(address).now_or_never().flatten().is_some());
-    }
 }

@@ -231,7 +231,7 @@ impl Middleware {
             AppError::forbidden(origin::refusal(request.headers(), via)).render(response);
             return ctrl.skip_rest();
         }
-        if let Err(error) = identify(&self.app.access, request, depot, verdict) {
+        if let Err(error) = identify(&self.app.access, request, depot, verdict).await {
             error.render(response);
             return ctrl.skip_rest();
         }

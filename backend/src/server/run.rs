@@ -106,6 +106,13 @@ pub async fn run_with(
         let keeping =
             schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
         app.tasks.spawn(keeping);
+        let keeping = schedule::keep_credentials(Arc::clone(&app), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping =
+            schedule::keep_counting(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping = schedule::keep_limits(Arc::clone(&app), app.stopped.clone());
+        app.tasks.spawn(keeping);
     }
     if let Some(alike) = app.alike.clone() {
         let stopping = app.stopping.clone();
@@ -120,6 +127,9 @@ pub async fn run_with(
         .start(app.tasks.clone(), app.stopping.clone())
         .map_err(io::Error::other)?;
     app.follow_labels();
+    if let Some(archive) = &app.archive {
+        archive.start(&app.tasks, &app.stopping);
+    }
     // Before anything happens that somebody is to be told of.
     app.notifying.start(&app.alerts).map_err(io::Error::other)?;
     app.tasks
@@ -267,6 +277,9 @@ pub async fn run_with(
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {
         last.scraping.forwarding().close();
+        if let Some(archive) = &last.archive {
+            archive.close();
+        }
         last.storage.close(&last.tracked, || last.journal_state())
     })
     .await;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use pulseboard_archive::Way;
 use pulseboard_bus::Address;
 use pulseboard_shared::Role;
 
@@ -358,6 +359,11 @@ pub(super) fn url_or_off(text: &str) -> Parsed<Option<String>> {
         return Err(Rejected::Value);
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+/// How the archive is told whose samples they are.
+pub(super) fn archive_tenant(text: &str) -> Parsed<Way> {
+    text.parse().map_err(|_none| Rejected::Value)
 }
 
 /// `auto`, `off`, or so many notifications an hour.

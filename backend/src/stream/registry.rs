@@ -7,10 +7,12 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pulseboard_bus::BusError;
 use pulseboard_feed::wire::{
     Framing, sse,
     ws::{self, CloseCode},
@@ -21,8 +23,9 @@ use super::viewer::Viewer;
 use crate::{
     access::{Credential, Streams, token::TokenId},
     base::telemetry::{Limit, StreamKind, Telemetry},
+    cluster::{Cluster, Standing},
     settings::Settings,
-    shares::{CallerKeys, Scope, Share, ShareLimits, Shares},
+    shares::{CallerKeys, CommonLimits, Scope, Share, ShareLimits, Shares},
 };
 
 /// A WebSocket client that sent nothing for this long is asked whether it is there; sooner where
@@ -46,7 +49,22 @@ pub struct Registry {
     next_id: AtomicU64,
     limits: StreamLimits,
     telemetry: Arc<Telemetry>,
+    /// Where several servers are one.
+    others: Option<Others>,
 }
+
+/// The other servers, as far as limits of addresses and tokens go that hold for all together.
+#[derive(Debug)]
+struct Others {
+    cluster: Arc<Cluster>,
+    /// Held while ours are told or asked for: what was told last is what they know.
+    telling: tokio::sync::Mutex<()>,
+}
+
+/// What figures of streams are told as, beside what else is.
+pub const FIGURES: &str = "limits";
+/// How long somebody waits until it is known what the others have.
+const ASKING: Duration = Duration::from_millis(500);
 
 /// How many streams there may be, and how long they may be silent or stuck.
 #[derive(Clone, Copy, Debug)]
@@ -69,8 +87,7 @@ impl StreamLimits {
     /// Those of the settings.
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
-        let millis =
-            |time: std::time::Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self {
             streams: settings.max_connections,
             per_address: settings.max_connections_per_address,
@@ -138,10 +155,25 @@ fn shares_of(limits: &StreamLimits) -> ShareLimits {
     }
 }
 
+/// What all servers together have of the places of one address or token: what is set, where that is
+/// less than a server has in all; else it is no limit of anybody's.
+fn common_of(limits: &StreamLimits) -> CommonLimits {
+    let common = |limit: usize| (limit < limits.streams).then_some(limit);
+    CommonLimits {
+        address: common(limits.per_address),
+        token: common(limits.per_token),
+    }
+}
+
 impl Registry {
-    /// Room for as many streams as `limits` says.
+    /// Room for as many streams as `limits` says; of one address and token also at the other
+    /// servers together, where there are some.
     #[must_use]
-    pub fn new(limits: StreamLimits, telemetry: Arc<Telemetry>) -> Arc<Self> {
+    pub fn new(
+        limits: StreamLimits,
+        telemetry: Arc<Telemetry>,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Arc<Self> {
         let counted_as = |scope| match scope {
             Scope::Address | Scope::NoToken => Limit::ConnectionsPerAddress,
             Scope::Token => Limit::ConnectionsPerToken,
@@ -151,11 +183,78 @@ impl Registry {
         let telemetry_of = Arc::clone(&telemetry);
         Arc::new(Self {
             viewers: Mutex::default(),
-            places: Shares::new("streams", counted_as, shares_of(&limits), telemetry_of),
+            places: Shares::common(
+                ("streams", counted_as),
+                shares_of(&limits),
+                cluster.as_ref().map(|_| common_of(&limits)),
+                telemetry_of,
+            ),
+            others: cluster.map(|cluster| Others {
+                cluster,
+                telling: tokio::sync::Mutex::default(),
+            }),
             next_id: AtomicU64::new(1),
             limits,
             telemetry,
         })
+    }
+
+    /// Asks the other servers where it is not known well enough here whether one more stream of
+    /// this caller would be too many. Where they do not answer, what is known here counts.
+    pub async fn ask_others(&self, keys: &CallerKeys) {
+        let Some(others) = &self.others else {
+            return;
+        };
+        if self.places.asked(keys, 1).is_empty() {
+            return;
+        }
+        let asking = async {
+            let _telling = others.telling.lock().await;
+            // Whoever asked before may have been given enough for all.
+            let asked = self.places.asked(keys, 1);
+            if asked.is_empty() || others.cluster.standing() != Standing::Joined {
+                return Ok(());
+            }
+            let common = others.cluster.common();
+            let granted = common.ask_for(FIGURES, &asked).await?;
+            self.places.granted(&asked, &granted);
+            Ok::<(), BusError>(())
+        };
+        match tokio::time::timeout(ASKING, asking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "what is known here counts"),
+            Err(_elapsed) => tracing::debug!("the others do not say what they have"),
+        }
+    }
+
+    /// Tells the other servers what there is here, with `more` figures, and hears what they have.
+    /// `None` where there are none that can be reached: then only what is here counts.
+    ///
+    /// # Errors
+    /// They did not answer; what was heard before counts on.
+    pub async fn tell_others(
+        &self,
+        more: Vec<(String, u64)>,
+    ) -> Result<Option<pulseboard_bus::Others>, BusError> {
+        let Some(others) = &self.others else {
+            return Ok(None);
+        };
+        if others.cluster.standing() != Standing::Joined {
+            self.places.forget_others();
+            return Ok(None);
+        }
+        let telling = async {
+            let _telling = others.telling.lock().await;
+            let own = self.places.told();
+            let said: Vec<(String, u64)> = own.iter().cloned().chain(more).collect();
+            let heard = others.cluster.common().tell(FIGURES, &said).await?;
+            self.places.hear(&own, &heard);
+            Ok(Some(heard))
+        };
+        match tokio::time::timeout(ASKING, telling).await {
+            Ok(heard) => heard,
+            Err(_elapsed) => Err(BusError::Away("no answer within half a second".into())),
+        }
     }
 
     /// Takes a place for a stream of somebody at `address` that ends with `credential`.
@@ -431,7 +530,7 @@ mod tests {
         assert_eq!(of(1), [1; 4]);
 
         let telemetry = Arc::new(Telemetry::default());
-        let registry = Registry::new(limits(32), telemetry);
+        let registry = Registry::new(limits(32), telemetry, None);
         let admit = |last: u8| {
             let address = IpAddr::from([192, 0, 2, last]);
             let keys = CallerKeys {

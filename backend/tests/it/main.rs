@@ -6,6 +6,7 @@ mod agents;
 mod alertmanager;
 mod alertmanagers;
 mod alerts;
+mod archive;
 mod asked;
 mod browsers;
 mod chat;

@@ -220,6 +220,7 @@ async fn they_are_a_tenants_own_and_are_changed_and_removed() {
     )
     .await;
     changed["open"] = json!(false);
+    changed["revision"] = json!(2);
     // It ends before the night.
     changed.as_object_mut().expect("fields").remove("next");
     assert_eq!((status, &now), (200, &changed));
@@ -239,6 +240,68 @@ async fn they_are_a_tenants_own_and_are_changed_and_removed() {
         404,
     )
     .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_late_is_told_so_and_changes_nothing() {
+    let server = TestServer::start_with(with_tokens).await;
+    let operator = bearer(Role::Operator);
+    let tag_of = |answer: &reqwest::Response| {
+        let tag = answer.headers().get("etag").expect("a tag");
+        tag.to_str().expect("text").to_owned()
+    };
+    let made = server
+        .send_as(&operator, Method::POST, ALL, Some(window()))
+        .await;
+    let first = tag_of(&made);
+    let made: Value = made.json().await.expect("JSON");
+    let one = format!("{ALL}/{}", made["id"].as_str().expect("an id"));
+    let read = server.send_as(&operator, Method::GET, &one, None).await;
+    assert_eq!(tag_of(&read), first);
+    let send = async |method: Method, tag: &str, body: Option<Value>| {
+        let request = server.request(method, &one);
+        let request = request
+            .header("authorization", &operator)
+            .header("if-match", tag);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        request.send().await.expect("an answer")
+    };
+    let renamed = |name: &str| {
+        let mut window = window();
+        window["name"] = json!(name);
+        window
+    };
+    let changed = send(Method::PUT, &first, Some(renamed("second"))).await;
+    assert_eq!(changed.status(), 200);
+    let second = tag_of(&changed);
+    assert_ne!(second, first);
+    for method in [Method::PUT, Method::DELETE] {
+        let body = (method == Method::PUT).then(|| renamed("late"));
+        problem(send(method, &first, body).await, 412).await;
+    }
+    problem(
+        send(Method::PUT, "second", Some(renamed("late"))).await,
+        400,
+    )
+    .await;
+    // So is who says in the body what was read.
+    let mut late = renamed("late");
+    late["revision"] = made["revision"].clone();
+    let answer = server
+        .send_as(&operator, Method::PUT, &one, Some(late.clone()))
+        .await;
+    problem(answer, 409).await;
+    problem(send(Method::PUT, &second, Some(late)).await, 412).await;
+    let (_, now) = ask(&server, &operator, (Method::GET, &one), None).await;
+    assert_eq!(now["name"], "second");
+    let any = send(Method::PUT, "*", Some(renamed("third"))).await;
+    let third = tag_of(&any);
+    assert_eq!(send(Method::DELETE, &third, None).await.status(), 204);
+    problem(send(Method::DELETE, &third, None).await, 404).await;
     server.stop().await;
 }
 
@@ -266,6 +329,23 @@ async fn what_is_wrong_is_said_with_its_place() {
             "",
         ),
         (with("matchers", json!(["job=db"])), "/matchers/0", ""),
+        (
+            with(
+                "matchers",
+                json!([{"name": "a", "value": "b", "isRegex": false, "isEquall": false}]),
+            ),
+            "/matchers/0/isEquall",
+            "unknown field `isEquall`",
+        ),
+        (with("revision", json!("1")), "/revision", "invalid type"),
+        (
+            with(
+                "intervals",
+                json!([{"times": [{"start_time": "22:00", "end_time": "06:00"}]}]),
+            ),
+            "/intervals/0/times/0",
+            "past midnight",
+        ),
         (with("intervals", Value::Null), "/intervals", "null"),
         (with("intervals", json!([])), "/intervals", "one or more"),
         (

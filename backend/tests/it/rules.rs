@@ -722,6 +722,7 @@ async fn a_rehearsal_says_when_it_would_have_fired() {
         "that it fired, and that it ended"
     );
     for wrong in [
+        json!({"rule": rule, "strat": from}),
         json!({"rule": {"alert": "A", "expr": "sum("}}),
         json!({"start": 1}),
         json!({"rule": rule, "start": to, "end": from}),

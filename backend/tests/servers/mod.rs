@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each file of tests uses its own part of this")]
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::TcpListener,
     process::{Child, Command, Stdio},
@@ -15,21 +16,30 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream,
+    tungstenite::{Error, Message, client::IntoClientRequest},
+};
 
 /// How long anything is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Milliseconds between ticks.
 pub(crate) const INTERVAL_MS: u64 = 200;
 
+/// The program: the one that `REDIS_SERVER` names, else the one on the search path.
+fn redis_server() -> OsString {
+    let named = std::env::var_os("REDIS_SERVER").filter(|named| !named.is_empty());
+    named.unwrap_or_else(|| "redis-server".into())
+}
+
 /// Whether there is a Redis; says so where there is none.
 pub(crate) fn has_redis() -> bool {
-    let asked = Command::new("redis-server")
+    let asked = Command::new(redis_server())
         .arg("--version")
         .stdout(Stdio::null())
         .status();
     if asked.is_err() {
-        eprintln!("left out: there is no redis-server on the path");
+        eprintln!("left out: there is no redis-server on the path, and REDIS_SERVER names none");
     }
     asked.is_ok()
 }
@@ -66,7 +76,7 @@ impl Redis {
     /// Starts it at the same port, with nothing in it.
     pub(crate) fn again(&mut self) {
         let port = self.port.to_string();
-        let child = Command::new("redis-server")
+        let child = Command::new(redis_server())
             .args([
                 "--bind",
                 "127.0.0.1",
@@ -82,6 +92,13 @@ impl Redis {
             .spawn()
             .expect("redis-server starts");
         self.child = Some(child);
+    }
+
+    /// Has it answer nobody (`STOP`), or go on (`CONT`).
+    pub(crate) fn signal(&self, name: &str) {
+        if let Some(child) = &self.child {
+            signal(child, name);
+        }
     }
 
     pub(crate) fn kill(&mut self) {
@@ -112,6 +129,16 @@ impl Server {
     /// Starts one that measures this machine; `more` are further variables.
     pub(crate) fn start(name: &'static str, redis: &Redis, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(folder, name, redis, more)
+    }
+
+    /// The same with what a server before it kept.
+    pub(crate) fn start_in(
+        folder: TempDir,
+        name: &'static str,
+        redis: &Redis,
+        more: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
             .env_clear()
             .env("RUST_LOG", "info")
@@ -139,6 +166,14 @@ impl Server {
             http: reqwest::Client::new(),
             folder,
         }
+    }
+
+    /// Ends it at once; what it kept is left.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.signal("KILL");
+        self.child.wait().expect("it ended");
+        let empty = tempfile::tempdir().expect("a folder");
+        std::mem::replace(&mut self.folder, empty)
     }
 
     pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
@@ -173,17 +208,37 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.expect("there is kill").success());
+        signal(&self.child, name);
     }
 
     pub(crate) async fn socket(&self, path: &str) -> Socket {
+        self.try_socket(path, None).await.expect("a socket")
+    }
+
+    /// Opens a socket with a header.
+    ///
+    /// # Errors
+    /// The status that it was refused with, and seconds after which it may be tried again.
+    pub(crate) async fn try_socket(
+        &self,
+        path: &str,
+        header: Option<(&'static str, &str)>,
+    ) -> Result<Socket, (u16, Option<u64>)> {
         let url = format!("ws://{}{path}", self.address);
-        let (socket, _) = tokio_tungstenite::connect_async(url)
-            .await
-            .expect("a socket");
-        Socket(socket)
+        let mut request = url.into_client_request().expect("a request");
+        if let Some((name, value)) = header {
+            let value = value.parse().expect("a value");
+            request.headers_mut().insert(name, value);
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(Socket(socket)),
+            Err(Error::Http(answer)) => {
+                let retry = answer.headers().get("retry-after");
+                let retry = retry.and_then(|value| value.to_str().ok()?.parse().ok());
+                Err((answer.status().as_u16(), retry))
+            }
+            Err(error) => panic!("{}: {error}", self.name),
+        }
     }
 }
 
@@ -193,6 +248,12 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(sent.expect("there is kill").success());
 }
 
 /// A WebSocket whose messages are JSON.
@@ -212,6 +273,15 @@ impl Socket {
                 }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The code of the close, whatever comes before it.
+    pub(crate) async fn closed(&mut self) -> Option<u16> {
+        loop {
+            if let Err(code) = self.next().await {
+                return code;
             }
         }
     }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pulseboard_bus::{
-    Bus as _, FeedKey, Fence, Figure, Kind, NotReady, Partition, Put, Shelve, Shelved, Space,
-    Spread, Step, Stepped, counts::Bucket, shelf::Change,
+    Asked, Bus as _, FeedKey, Fence, Figure, Granted, Kind, NotReady, Partition, Put, Shelve,
+    Shelved, Space, Spread, Step, Stepped, counts::Bucket, shelf::Change,
 };
 
 use crate::{
@@ -361,6 +361,104 @@ async fn a_step_is_taken_once_told_and_noted_and_not_by_who_slept() {
         at_a.outgoing("tenant", 10).await.map(|left| left.len()),
         Ok(1)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_all_leave_what_the_living_have_not_taken() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let url = redis.url();
+    let (a, b) = (
+        Running::connected(&url, "a").await,
+        Running::connected(&url, "b").await,
+    );
+    eventually("they know each other", || {
+        cluster(&a).view().live.len() == 2 && cluster(&b).view().live.len() == 2
+    })
+    .await;
+    let figure = |count| [("t".to_owned(), count)];
+    let told = cluster(&a).tell("limits", &figure(7)).await.expect("Redis");
+    assert_eq!((told.members, told.sums.len()), (1, 0));
+    let heard = cluster(&b).tell("limits", &figure(2)).await.expect("Redis");
+    assert_eq!(heard.sums, HashMap::from(figure(7)));
+    let other = cluster(&b).tell("errors", &[]).await.expect("Redis");
+    assert!(other.sums.is_empty(), "each kind is for itself");
+    let ask = |has, wants| {
+        let (name, max) = ("t".to_owned(), 12);
+        [Asked {
+            name,
+            has,
+            wants,
+            max,
+        }]
+    };
+    let granted = |others, taken| Ok(vec![Granted { others, taken }]);
+    assert_eq!(
+        cluster(&b).ask_for("limits", &ask(2, 9)).await,
+        granted(7, 3)
+    );
+    assert_eq!(
+        cluster(&a).ask_for("limits", &ask(7, 1)).await,
+        granted(5, 0)
+    );
+    // What was asked for counts until figures are said again.
+    let heard = cluster(&a).tell("limits", &figure(7)).await.expect("Redis");
+    assert_eq!(heard.sums, HashMap::from(figure(5)));
+    b.kill();
+    eventually_asked("who died has nothing", || async {
+        let heard = cluster(&a).tell("limits", &figure(7)).await;
+        heard.is_ok_and(|heard| heard.members == 0 && heard.sums.is_empty())
+    })
+    .await;
+    assert_eq!(
+        cluster(&a).ask_for("limits", &ask(7, 9)).await,
+        granted(0, 5)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_begun_once_and_of_a_list_the_oldest_go() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let a = Running::connected(&redis.url(), "a").await;
+    let a = cluster(&a);
+    let table = ("", "begun");
+    let entries = [("t1".to_owned(), b"x".to_vec())];
+    assert_eq!(a.table_revision("", "begun").await, Ok(0));
+    assert_eq!(a.begin_table(table, &entries).await, Ok(true));
+    assert_eq!(a.begin_table(table, &[]).await, Ok(false));
+    assert_eq!(a.table_revision("", "begun").await, Ok(1));
+    assert_eq!(a.begin_table(("", "empty"), &[]).await, Ok(true));
+    assert_eq!(
+        a.begin_table(("", "empty"), &entries).await,
+        Ok(false),
+        "it was begun with nothing"
+    );
+
+    let minute = Duration::from_secs(60);
+    let keep = async |name: &str| {
+        let kept = a.keep_of((Space::Session, name), b"grant", minute, ("token", 2));
+        kept.await.expect("Redis")
+    };
+    assert!(keep("s1").await.is_empty() && keep("s2").await.is_empty());
+    assert_eq!(keep("s3").await, ["s1"]);
+    // One that ended makes room.
+    let gone = ["s2".to_owned()];
+    assert_eq!(a.forget_all(Space::Session, &gone).await, Ok(()));
+    assert!(keep("s4").await.is_empty());
+    let all = ["s1", "s2", "s3", "s4"].map(str::to_owned);
+    let found = a.look_all(Space::Session, &all).await.expect("Redis");
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [false, false, true, true]);
+
+    let fields = [("a\0x".to_owned(), b"1".to_vec())];
+    assert_eq!(a.put_fields("tenant", "items", &fields).await, Ok(()));
+    let fields = a.fields("tenant", "items").await.expect("Redis");
+    assert_eq!(fields, [("a\0x".to_owned(), Bytes::from("1"))]);
 }
 
 /// A change by anybody.

@@ -8,13 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use pulseboard_bus::{Bus as _, State};
+use pulseboard_bus::{Bus as _, FeedKey, Kind, State};
 use tempfile::TempDir;
 
 use crate::{
     proxy::Proxy,
     support::{
-        Recorder, RedisServer, Running, eventually, eventually_asked, free_port, has, room, texts,
+        Recorder, RedisServer, Running, eventually, eventually_asked, free_port, has, program,
+        room, texts,
     },
 };
 
@@ -66,8 +67,10 @@ async fn fork(publisher_dies: bool) {
     let a = Running::connected(&front.url(), "a").await;
     let b = Running::connected(&front.url(), "b").await;
     let key = room("lobby");
-    let viewer = Recorder::new();
-    let _keep = b.bus.subscribe(key.clone(), viewer.clone());
+    let (viewer, _keep) = b.hears(&key);
+    let (_ticks, _keep_ticks) = b.hears(&FeedKey::own(Kind::Tick));
+    let generation = |server: &Running| server.bus.figures().generation.get();
+    eventually("the first generation", || generation(&b) == 1).await;
     for text in texts("old", 0..100) {
         a.publish(&key, &text);
     }
@@ -117,6 +120,7 @@ async fn fork(publisher_dies: bool) {
         .cloned()
         .collect();
     assert_eq!(new, texts("new", 0..8));
+    eventually("another generation", || generation(&b) == 2).await;
     let late = Recorder::new();
     let c = Running::connected(&front.url(), "c").await;
     let _keep = c.bus.subscribe(key.clone(), late.clone());
@@ -193,7 +197,7 @@ impl Sentinels {
                 primary.port
             );
             std::fs::write(&file, text).expect("a file");
-            let child = Command::new("redis-sentinel")
+            let child = Command::new(program("redis-sentinel"))
                 .arg(&file)
                 .stdout(Stdio::null())
                 .spawn()
@@ -218,7 +222,7 @@ impl Sentinels {
 
     fn cli(&self, arguments: &[&str]) -> Vec<String> {
         let ask = |port: &u16| {
-            let output = Command::new("redis-cli")
+            let output = Command::new(program("redis-cli"))
                 .args(["-p", &port.to_string()])
                 .args(arguments)
                 .output();
@@ -262,9 +266,8 @@ async fn sentinels_name_another_primary_and_everything_goes_on_there() {
     let a = Running::connected(&sentinels.url(), "a").await;
     let b = Running::connected(&sentinels.url(), "b").await;
     let key = room("lobby");
-    let (at_a, at_b) = (Recorder::new(), Recorder::new());
-    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
-    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    let (at_a, _keep_a) = a.hears(&key);
+    let (at_b, _keep_b) = b.hears(&key);
     let tenant: Arc<str> = "tenant".into();
     let mut killed = None;
     for number in 0..250_usize {

@@ -11,15 +11,10 @@ async fn every_server_has_the_same_frames_in_the_same_order() {
         return;
     }
     let redis = RedisServer::start(&[]);
-    let url = redis.url();
-    let (a, b) = (
-        Running::connected(&url, "a").await,
-        Running::connected(&url, "b").await,
-    );
+    let (a, b) = Running::two(&redis.url()).await;
     let key = room("lobby");
-    let (at_a, at_b) = (Recorder::new(), Recorder::new());
-    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
-    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    let (at_a, _keep_a) = a.hears(&key);
+    let (at_b, _keep_b) = b.hears(&key);
     // What is published before that is read in pages, and a room keeps no 600 frames.
     eventually("both hear", || {
         at_a.told().resets.len() == 1 && at_b.told().resets.len() == 1
@@ -67,8 +62,7 @@ async fn who_comes_late_gets_what_is_held_and_who_comes_back_goes_on() {
         );
     }
     let late = Running::connected(&redis.url(), "late").await;
-    let at_late = Recorder::new();
-    let subscription = late.bus.subscribe(key.clone(), at_late.clone());
+    let (at_late, subscription) = late.hears(&key);
     eventually("all five are there", || {
         at_late.frames() == texts("a", 0..5)
     })
@@ -122,8 +116,7 @@ async fn of_one_moment_the_first_tick_is_the_only_one() {
         publish(&a, 3_000, "a3").await,
         Placed::At { offset: 3, .. }
     ));
-    let sink = Recorder::new();
-    let _keep = a.bus.subscribe(key.clone(), sink.clone());
+    let (sink, _keep) = a.hears(&key);
     eventually("three ticks", || sink.frames() == ["a1", "b2", "a3"]).await;
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use pulseboard_bus::{Bus as _, FeedKey, Kind};
 
-use crate::support::{Recorder, RedisServer, Running, eventually, free_port, has};
+use crate::support::{Recorder, RedisServer, Running, eventually, free_port, has, program};
 
 struct RedisCluster(Vec<RedisServer>);
 
@@ -30,7 +30,7 @@ impl RedisCluster {
         let hosts = servers
             .iter()
             .map(|server| format!("127.0.0.1:{}", server.port));
-        let made = Command::new("redis-cli")
+        let made = Command::new(program("redis-cli"))
             .args(["--cluster", "create"])
             .args(hosts)
             .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])

@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pulseboard_bus::{Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State};
+use pulseboard_bus::{Address, Bus, FeedKey, FeedSink, Kind, Redis, Settings, State, Subscription};
 use pulseboard_feed::Epoch;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -22,15 +23,29 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
+/// A program of Redis: the one that `REDIS_SERVER` names, or what lies beside that; else the one on
+/// the search path.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let named = std::env::var_os("REDIS_SERVER").map(PathBuf::from);
+    let named = named.filter(|server| server.is_file());
+    match (named, name) {
+        (Some(server), "redis-server") => server,
+        (Some(server), _) => Some(server.with_file_name(name))
+            .filter(|beside| beside.is_file())
+            .unwrap_or_else(|| name.into()),
+        (None, _) => name.into(),
+    }
+}
+
 /// Whether this machine has the program; says so where it has not.
 pub(crate) fn has(program: &str) -> bool {
-    let found = Command::new(program)
+    let found = Command::new(self::program(program))
         .arg("--version")
         .stdout(Stdio::null())
         .status()
         .is_ok();
     if !found {
-        eprintln!("left out: there is no {program} on the path");
+        eprintln!("left out: there is no {program} on the path, and REDIS_SERVER leads to none");
     }
     found
 }
@@ -71,7 +86,7 @@ impl RedisServer {
 
     /// Starts it; whether it answers.
     fn is_up(&mut self) -> bool {
-        let child = Command::new("redis-server")
+        let child = Command::new(program("redis-server"))
             .args(["--bind", "127.0.0.1", "--save", ""])
             .args(self.ports())
             .arg("--dir")
@@ -128,7 +143,7 @@ impl RedisServer {
 
     /// Asks it something, a line of text, by `redis-cli`.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
-        let output = Command::new("redis-cli")
+        let output = Command::new(program("redis-cli"))
             .args(["-p", &self.port.to_string()])
             .args(arguments)
             .output()
@@ -173,6 +188,19 @@ impl Running {
         let running = Self::start(url, instance);
         running.until(|state| *state == State::Connected).await;
         running
+    }
+
+    /// Two of one service, connected.
+    pub(crate) async fn two(url: &str) -> (Self, Self) {
+        let a = Self::connected(url, "a").await;
+        (a, Self::connected(url, "b").await)
+    }
+
+    /// What it is told of a feed from now on, as long as it is subscribed.
+    pub(crate) fn hears(&self, key: &FeedKey) -> (Arc<Recorder>, Subscription) {
+        let recorder = Recorder::new();
+        let subscription = self.bus.subscribe(key.clone(), recorder.clone());
+        (recorder, subscription)
     }
 
     pub(crate) async fn until(&self, is_so: impl FnMut(&State) -> bool) {

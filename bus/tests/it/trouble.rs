@@ -19,9 +19,8 @@ async fn connections_that_end_lose_nothing_and_double_nothing() {
     let a = Running::connected(&proxy.url(), "a").await;
     let b = Running::connected(&redis.url(), "b").await;
     let key = room("lobby");
-    let (at_a, at_b) = (Recorder::new(), Recorder::new());
-    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
-    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    let (at_a, _keep_a) = a.hears(&key);
+    let (at_b, _keep_b) = b.hears(&key);
     for number in 0..240 {
         a.publish(&key, &format!("a{number}"));
         b.publish(&key, &format!("b{number}"));
@@ -50,15 +49,10 @@ async fn a_redis_that_begins_anew_gets_what_was_published_and_everybody_one_new_
         return;
     }
     let mut redis = RedisServer::start(&[]);
-    let url = redis.url();
-    let (a, b) = (
-        Running::connected(&url, "a").await,
-        Running::connected(&url, "b").await,
-    );
+    let (a, b) = Running::two(&redis.url()).await;
     let key = room("lobby");
-    let (at_a, at_b) = (Recorder::new(), Recorder::new());
-    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
-    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    let (at_a, _keep_a) = a.hears(&key);
+    let (at_b, _keep_b) = b.hears(&key);
     for text in texts("a", 0..10) {
         a.publish(&key, &text);
     }
@@ -144,8 +138,7 @@ async fn a_network_that_holds_everything_is_noticed_and_left() {
     a.until(|state| *state == State::Connected).await;
     let b = Running::connected(&redis.url(), "b").await;
     let key = room("lobby");
-    let at_a = Recorder::new();
-    let _keep = a.bus.subscribe(key.clone(), at_a.clone());
+    let (at_a, _keep) = a.hears(&key);
     b.publish(&key, "b0");
     eventually("the first is there", || at_a.has("b0")).await;
     proxy.hold();
@@ -222,9 +215,8 @@ async fn a_server_that_is_cut_off_goes_on_alone_says_so_and_comes_back() {
     let a = Running::connected(&proxy.url(), "a").await;
     let b = Running::connected(&redis.url(), "b").await;
     let key = room("lobby");
-    let (at_a, at_b) = (Recorder::new(), Recorder::new());
-    let _keep_a = a.bus.subscribe(key.clone(), at_a.clone());
-    let _keep_b = b.bus.subscribe(key.clone(), at_b.clone());
+    let (at_a, _keep_a) = a.hears(&key);
+    let (at_b, _keep_b) = b.hears(&key);
     a.publish(&key, "a0");
     eventually("it is at both", || at_a.has("a0") && at_b.has("a0")).await;
     let cut = std::time::Instant::now();
@@ -265,8 +257,7 @@ async fn a_redis_that_is_full_is_as_good_as_away_until_it_has_room() {
     });
     a.until(|state| *state == State::Connected).await;
     let key = room("lobby");
-    let sink = Recorder::new();
-    let _keep = a.bus.subscribe(key.clone(), sink.clone());
+    let (sink, _keep) = a.hears(&key);
     a.publish(&key, "before");
     eventually("it is there", || sink.has("before")).await;
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -317,8 +308,7 @@ async fn messages_that_are_held_are_late_and_not_lost_though_commands_are_answer
     let a = Running::connected(&proxy.url(), "a").await;
     let b = Running::connected(&redis.url(), "b").await;
     let key = room("lobby");
-    let at_a = Recorder::new();
-    let _keep = a.bus.subscribe(key.clone(), at_a.clone());
+    let (at_a, _keep) = a.hears(&key);
     b.publish(&key, "b0");
     eventually("the first is there", || at_a.has("b0")).await;
     // The first connection is for commands, the second for messages.

@@ -43,8 +43,9 @@ async fn a_browser_subscribes_is_pushed_to_and_is_forgotten() -> Result<()> {
                 Vec::new(),
             )
             .await?;
-        let script = [&server.url(), "/notifications.js"].concat();
-        ensure!(worker == json!([script, "none", "no-cache"]), "{worker}");
+        let script = [&server.url(), "/notifications.js?to=http%3A"].concat();
+        let begins = worker[0].as_str().is_some_and(|worker| worker.starts_with(&script));
+        ensure!(begins && worker[1] == "none" && worker[2] == "no-cache", "{worker}");
         page.reload().await?;
         page.shows("This browser").await?;
         page.click_button("Forget").await?;
@@ -107,6 +108,37 @@ async fn a_click_leads_to_the_alert_on_a_page_that_is_open_or_a_new_one() -> Res
             let did: Vec<Value> = page.eval_async(&script, vec![pages.clone()]).await?;
             let expected: Vec<Value> = [&shown, &then].into_iter().filter_map(Value::as_array).flatten().cloned().collect();
             ensure!(did == expected, "{pages}: {did:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_subscription_that_changes_is_told_to_the_server() -> Result<()> {
+    let server = Server::start(&["--source", "none"]).await?;
+    visit(&server.url(), Look::DESKTOP, async |page| {
+        let before = "const [by_itself, done] = arguments; const did = []; const heard = {}; \
+            const fresh = { toJSON: () => ({ endpoint: 'https://push.example/2', expirationTime: null, keys: { p256dh: 'P', auth: 'A' } }) }; \
+            const fetch = async (url, how) => { did.push([how.method || 'GET', String(url), how.body || '']); return { ok: true, json: async () => ({ key: 'K' }) }; }; \
+            const self = { skipWaiting() {}, addEventListener(name, then) { heard[name] = then; }, \
+              location: { href: 'https://p.example/notifications.js?to=https%3A%2F%2Fp.example%2Fapi%2Fbrowsers%3Ftenant%3Dshop&name=Firefox%20on%20Mac' }, \
+              registration: { pushManager: { subscribe: async options => { did.push(['subscribe', options.applicationServerKey]); return fresh; } } } };";
+        let after = "(async () => { let waited; \
+            heard.pushsubscriptionchange({ waitUntil(promise) { waited = promise; }, \
+              oldSubscription: { endpoint: 'https://push.example/1' }, newSubscription: by_itself ? fresh : null }); \
+            await waited; done(did); })();";
+        let script = [before, WORKER, after].concat();
+        let all = "https://p.example/api/browsers?tenant=shop";
+        let asked = [json!(["GET", all, ""]), json!(["subscribe", "K"])];
+        let told = [
+            // The beginning of the SHA-256 of the old address.
+            json!(["DELETE", "https://p.example/api/browsers/5ba15fff965f44afa55aa4fa?tenant=shop", ""]),
+            json!(["POST", all, r#"{"name":"Firefox on Mac","endpoint":"https://push.example/2","keys":{"p256dh":"P","auth":"A"}}"#]),
+        ];
+        for (by_itself, expected) in [(true, told.to_vec()), (false, [asked, told.clone()].concat())] {
+            let did: Vec<Value> = page.eval_async(&script, vec![json!(by_itself)]).await?;
+            ensure!(did == expected, "{by_itself}: {did:?}");
         }
         Ok(())
     })

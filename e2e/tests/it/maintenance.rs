@@ -19,14 +19,14 @@ async fn a_window_is_planned_changed_and_taken_away() -> Result<()> {
         page.fill(".form textarea", "job=\"db\"").await?;
         page.fill(
             ".form__section .form__grid .field:nth-child(1) input",
-            "22:00-02:00",
+            "22:00-22:00",
         )
         .await?;
         page.click_button("Save").await?;
-        page.shows("ends before it begins").await?;
+        page.shows("ends where it begins").await?;
         page.fill(
             ".form__section .form__grid .field:nth-child(1) input",
-            "22:00-24:00",
+            "22:00-02:00",
         )
         .await?;
         // What the server refuses is said with its words.
@@ -45,7 +45,9 @@ async fn a_window_is_planned_changed_and_taken_away() -> Result<()> {
         .await?;
         page.choose("Sat").await?;
         page.click_button("Save").await?;
+        // Past midnight it goes on the next day.
         page.shows("22:00–24:00; Sat (Europe/Paris)").await?;
+        page.shows("00:00–02:00; Sun (Europe/Paris)").await?;
         page.shows("Back <b>up</b>").await?;
         let when = page.text(".window .silence__time").await?;
         ensure!(
@@ -56,7 +58,7 @@ async fn a_window_is_planned_changed_and_taken_away() -> Result<()> {
             .await?;
         page.shows("+ Another time").await?;
         page.click_button("+ Another time").await?;
-        page.shows("Opening 2").await?;
+        page.shows("Opening 3").await?;
         page.click_button("Save").await?;
         // All day, every day: it is open now.
         page.shows("open now").await?;

@@ -127,3 +127,59 @@ async fn a_viewer_sees_and_does_not_command() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test]
+async fn a_server_that_misses_the_others_says_so_and_its_admin_sees_why() -> Result<()> {
+    // Nobody listens there.
+    let flags = [
+        BUSY,
+        &["--redis", "redis://127.0.0.1:1", "--instance", "lonely"],
+    ]
+    .concat();
+    let server = Server::start(&flags).await?;
+    visit(&server.url(), Look::PHONE, async |page| {
+        page.becomes_live().await?;
+        page.shows("this server cannot reach the others").await?;
+        page.goto(&address(&server)).await?;
+        page.shows("Set threshold").await?;
+        ensure!(
+            page.count(".operator__cluster").await? == 0,
+            "that is an admin's"
+        );
+        Ok(())
+    })
+    .await?;
+    visit(&server.admin_link()?, Look::DESKTOP, async |page| {
+        page.becomes_live().await?;
+        page.goto(&address(&server)).await?;
+        page.shows("Cluster").await?;
+        ensure!(
+            page.count(".operator__cluster li").await? == 0,
+            "nothing is asked yet"
+        );
+        page.click(".operator__cluster summary").await?;
+        page.shows("Generation").await?;
+        let words = page.text(".operator__cluster .notice").await?;
+        ensure!(
+            words.starts_with("Alone since ") && words.contains('('),
+            "{words}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_server_tells_its_admin_that_it_has_no_others() -> Result<()> {
+    let server = Server::start(BUSY).await?;
+    visit(&server.admin_link()?, Look::PHONE, async |page| {
+        page.becomes_live().await?;
+        page.goto(&address(&server)).await?;
+        page.shows("Cluster").await?;
+        page.click(".operator__cluster summary").await?;
+        page.shows("one server, without others").await?;
+        ensure!(page.count(".notice").await? == 0);
+        Ok(())
+    })
+    .await
+}

@@ -1,5 +1,8 @@
 //! Samples as they came, series by series, and the keys of series: what expressions are evaluated
 //! over and what clients of Prometheus look for. Expressions get rollups where samples are gone.
+//!
+//! Each series is read from memory alone where memory has all of the stretch; only where that is
+//! not so for some is a view of the history opened.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -8,14 +11,18 @@ use pulseboard_series::{KeyRef, Kind};
 
 use super::{
     error::QueryError,
+    held::{Held, HeldReader},
+    kept::KeptSelector,
     ordered::{each_by_place, each_in_order},
     plan::Past,
-    reader::{Counting, Fold, Reader},
+    reader::{Counting, Fold, Reader, take},
+    reading::{Order, Reading, Wanted},
     request::TIME_MAX_MS,
     target::Target,
 };
 use crate::{
-    cost::Cost, engine::Engine, find::Found, selector::Selector, tenant::Tenant, window::Sample,
+    cost::Cost, engine::Engine, find::Found, selector::Selector, slot::SlotRef, table::Entry,
+    tenant::Tenant, window::Sample,
 };
 
 /// Samples of one piece of a series.
@@ -25,14 +32,8 @@ const PIECE_SAMPLES: usize = 65_536;
 /// once.
 const PAST_SERIES_MAX: usize = 100_000;
 
-/// In which order series come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Of their keys as text.
-    Key,
-    /// As they lie in memory, which is faster where they are many.
-    Any,
-}
+/// In memory some samples are about as dear as looking at one series.
+const SAMPLES_A_STEP: usize = 64;
 
 /// Hands the samples of `from_ms..to_ms` of every series that the selector names to `each`, oldest
 /// first, no time twice, stale markers among them; series in the order of their keys, those that
@@ -49,13 +50,15 @@ pub fn raw<E: From<QueryError>>(
     (cost, counting): (&Cost, Counting),
     each: &mut impl FnMut(KeyRef<'_>, &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut reader = Reader::open(engine, tenant, cost)?;
-    reader.counting = counting;
-    reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
-    let stretch = (from_ms, to_ms);
-    let how = (usize::MAX, Order::Key);
-    read_all(reader, tenant, selector, stretch, how, &mut each)
+    let reading = Reading {
+        cost,
+        counting,
+        order: Order::Key,
+        wanted: Wanted::All,
+    };
+    let walk = Walk::new((engine, tenant), (from_ms, to_ms), reading);
+    walk.read_all(Selected::Once(selector), &mut each)
 }
 
 /// As [`raw`], but a series of many samples comes in several pieces, one after the other: memory is
@@ -71,17 +74,21 @@ pub fn raw_in_pieces<E: From<QueryError>>(
     cost: &Cost,
     each: &mut impl FnMut(KeyRef<'_>, &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut reader = Reader::open(engine, tenant, cost)?;
-    reader.read_raw_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
     let mut each = |key: KeyRef<'_>, _: &[(Tier, Bucket)], samples: &[Sample]| each(key, samples);
-    let stretch = (from_ms, to_ms);
-    let how = (PIECE_SAMPLES, Order::Key);
-    read_all(reader, tenant, selector, stretch, how, &mut each)
+    let reading = Reading {
+        cost,
+        counting: Counting::Read,
+        order: Order::Key,
+        wanted: Wanted::All,
+    };
+    let mut walk = Walk::new((engine, tenant), (from_ms, to_ms), reading);
+    walk.series.most = PIECE_SAMPLES;
+    walk.read_all(Selected::Once(selector), &mut each)
 }
 
 /// As [`raw`], and before its samples the finest rollups that there are of the time of which
-/// samples were given up: see [`rolled`]. Series come in `order`, those that memory no longer has
-/// behind the others.
+/// samples were given up: see [`rolled`]. Series come in the order that is asked for, those that
+/// memory no longer has behind the others.
 ///
 /// # Errors
 /// As [`raw`].
@@ -89,15 +96,40 @@ pub fn finest<E: From<QueryError>>(
     engine: &Engine,
     tenant: &Tenant,
     selector: &Selector,
-    (from_ms, to_ms): (i64, i64),
-    (cost, counting, order): (&Cost, Counting, Order),
+    stretch: (i64, i64),
+    reading: Reading<'_>,
     each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut reader = Reader::open(engine, tenant, cost)?;
-    reader.counting = counting;
-    reader.read_finest_of(from_ms.max(0), to_ms.min(TIME_MAX_MS));
-    let stretch = (from_ms, to_ms);
-    read_all(reader, tenant, selector, stretch, (usize::MAX, order), each)
+    let mut walk = Walk::new((engine, tenant), stretch, reading);
+    walk.is_finest = true;
+    walk.read_all(Selected::Once(selector), each)
+}
+
+/// As [`finest`], for who asks for the same series again and again.
+///
+/// # Errors
+/// As [`raw`].
+pub fn finest_of<E: From<QueryError>>(
+    engine: &Engine,
+    tenant: &Tenant,
+    selector: &KeptSelector,
+    stretch: (i64, i64),
+    reading: Reading<'_>,
+    each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut walk = Walk::new((engine, tenant), stretch, reading);
+    walk.is_finest = true;
+    walk.read_all(Selected::Kept(selector), each)
+}
+
+/// From this moment on all of a tenant's samples that were taken are there, Unix milliseconds: in
+/// the history, or, where there is none, in memory.
+#[must_use]
+pub fn raw_since(engine: &Engine, tenant: &Tenant, now_ms: i64) -> i64 {
+    match &engine.history {
+        Some(history) => history.raw_floor_ms(&tenant.name),
+        None => now_ms.saturating_sub(engine.window_ms()),
+    }
 }
 
 /// Where in `from_ms..to_ms` samples of a tenant were given up and there are rollups, and which are
@@ -128,56 +160,185 @@ pub fn rolled(
         .collect())
 }
 
-/// Hands what the reader is to read of every series that the selector names to `each`, some `most`
-/// samples at once.
-fn read_all<E: From<QueryError>>(
-    mut reader: Reader<'_>,
-    tenant: &Tenant,
-    selector: &Selector,
-    (from_ms, to_ms): (i64, i64),
-    (most, order): (usize, Order),
-    each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
-) -> Result<(), E> {
-    let (from_ms, to_ms) = (from_ms.max(0), to_ms.min(TIME_MAX_MS));
-    if from_ms >= to_ms {
-        return Ok(());
+/// Which series are read.
+#[derive(Clone, Copy)]
+enum Selected<'a> {
+    Once(&'a Selector),
+    Kept(&'a KeptSelector),
+}
+
+/// All series of a selector, one after the other.
+struct Walk<'a> {
+    engine: &'a Engine,
+    tenant: &'a Tenant,
+    from_ms: i64,
+    to_ms: i64,
+    reading: Reading<'a>,
+    /// Whether rollups are read where samples were given up.
+    is_finest: bool,
+    /// Whether memory alone may have all of the stretch.
+    can_be_held: bool,
+    held: HeldReader,
+    /// Opened when something is not in memory.
+    reader: Option<Reader<'a>>,
+    /// Numbers of series that memory does not know them by.
+    past: BTreeMap<Box<[u8]>, Vec<SeriesId>>,
+    series: Series<'a>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        (engine, tenant): (&'a Engine, &'a Tenant),
+        (from_ms, to_ms): (i64, i64),
+        reading: Reading<'a>,
+    ) -> Self {
+        Self {
+            engine,
+            tenant,
+            from_ms: from_ms.max(0),
+            to_ms: to_ms.min(TIME_MAX_MS),
+            reading,
+            is_finest: false,
+            can_be_held: true,
+            held: HeldReader::default(),
+            reader: None,
+            past: BTreeMap::new(),
+            series: Series {
+                cost: reading.cost,
+                most: usize::MAX,
+                samples: Vec::new(),
+                buckets: Vec::new(),
+            },
+        }
     }
-    let (engine, cost) = (reader.engine, reader.cost);
-    let mut past: BTreeMap<Box<[u8]>, Vec<SeriesId>> = BTreeMap::new();
-    for definition in find_past(engine, tenant, selector, from_ms, cost)? {
-        past.entry(definition.key).or_default().push(definition.id);
+
+    /// Hands every series that is selected to `each`.
+    fn read_all<E: From<QueryError>>(
+        mut self,
+        selected: Selected<'_>,
+        each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.from_ms >= self.to_ms {
+            return Ok(());
+        }
+        let (engine, tenant) = (self.engine, self.tenant);
+        let Reading { cost, order, .. } = self.reading;
+        cost.check().map_err(QueryError::from)?;
+        let floor_ms = engine.history.as_ref().filter(|_| self.is_finest);
+        let floor_ms = floor_ms.map(|history| history.raw_floor_ms(&tenant.name));
+        self.can_be_held = self.series.most == usize::MAX
+            && floor_ms.is_none_or(|floor_ms| floor_ms <= self.from_ms);
+        let selector = match selected {
+            Selected::Once(selector) => selector,
+            Selected::Kept(kept) => &kept.selector,
+        };
+        if engine.may_have_left_since(self.from_ms) {
+            for definition in find_past(engine, tenant, selector, self.from_ms, cost)? {
+                let ids = self.past.entry(definition.key).or_default();
+                ids.push(definition.id);
+            }
+        }
+        let kept = match selected {
+            Selected::Once(_) => None,
+            Selected::Kept(kept) => kept.places(engine, tenant, order, cost)?,
+        };
+        match (kept, order) {
+            (Some(places), _) => {
+                for place in &*places {
+                    cost.step(1).map_err(QueryError::from)?;
+                    self.one(*place, each)?;
+                }
+            }
+            (None, Order::Key) => each_in_order(engine, tenant, selector, cost, &mut |place| {
+                self.one(place, each)
+            })?,
+            (None, Order::Any) => each_by_place(engine, tenant, selector, cost, &mut |place| {
+                self.one(place, each)
+            })?,
+        }
+        for (key, ids) in std::mem::take(&mut self.past) {
+            let target = Target {
+                text: String::new(),
+                found: None,
+                past: ids,
+                key,
+                unit: engine.unit(""),
+            };
+            self.read(&target, each)?;
+        }
+        Ok(())
     }
-    let mut series = Series {
-        cost,
-        most,
-        samples: Vec::new(),
-        buckets: Vec::new(),
-    };
-    let mut read = |found: Found| {
+
+    /// A series that memory had a moment ago.
+    fn one<E: From<QueryError>>(
+        &mut self,
+        place: SlotRef,
+        each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.can_be_held {
+            let (stretch, wanted) = ((self.from_ms, self.to_ms), self.reading.wanted);
+            match self.held.read(self.engine, place, stretch, wanted) {
+                Held::Gone => return Ok(()),
+                Held::All if !self.past.contains_key(&*self.held.key) => return self.hand(each),
+                Held::All | Held::Part => {}
+            }
+        }
+        let found = |entry: &mut Entry| Found::of(entry, place, self.to_ms);
+        let Some(found) = self.engine.table.with(place, found) else {
+            return Ok(());
+        };
         let target = Target {
             text: String::new(),
-            past: past.remove(&found.key).unwrap_or_default(),
+            past: self.past.remove(&found.key).unwrap_or_default(),
             key: found.key.clone(),
             unit: found.unit.clone(),
             found: Some(found),
         };
-        series.read(&mut reader, &target, each)
-    };
-    match order {
-        Order::Key => each_in_order(engine, tenant, selector, to_ms, cost, &mut read)?,
-        Order::Any => each_by_place(engine, tenant, selector, to_ms, cost, &mut read)?,
+        self.read(&target, each)
     }
-    for (key, ids) in past {
-        let target = Target {
-            text: String::new(),
-            found: None,
-            past: ids,
-            key,
-            unit: engine.unit(""),
+
+    /// Hands on what memory has of a series.
+    fn hand<E: From<QueryError>>(
+        &mut self,
+        each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let samples = &*self.held.samples;
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let Reading { cost, counting, .. } = self.reading;
+        take(samples.len(), counting, cost)?;
+        let work = samples.len() / SAMPLES_A_STEP;
+        if work > 0 {
+            let work = u32::try_from(work).unwrap_or(u32::MAX);
+            cost.step(work).map_err(QueryError::from)?;
+        }
+        cost.hold(size_of_val(samples)).map_err(QueryError::from)?;
+        let taken = each(KeyRef::new(&self.held.key), &[], samples);
+        cost.let_go(size_of_val(samples));
+        taken
+    }
+
+    /// Reads a series from wherever it is.
+    fn read<E: From<QueryError>>(
+        &mut self,
+        target: &Target,
+        each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => {
+                let mut reader = Reader::open(self.engine, self.tenant, self.reading.cost)?;
+                reader.counting = self.reading.counting;
+                match self.is_finest {
+                    true => reader.read_finest_of(self.from_ms, self.to_ms),
+                    false => reader.read_raw_of(self.from_ms, self.to_ms),
+                }
+                none.insert(reader)
+            }
         };
-        series.read(&mut reader, &target, each)?;
+        self.series.read(reader, target, each)
     }
-    Ok(())
 }
 
 /// The samples of one series on their way.
@@ -321,17 +482,16 @@ pub fn keys<E: From<QueryError>>(
     cost: &Cost,
     each: &mut (impl FnMut(KeyRef<'_>, Kind, &str) -> Result<(), E> + ?Sized),
 ) -> Result<(), E> {
-    each_in_order(
-        engine,
-        tenant,
-        selector,
-        now_ms,
-        cost,
-        &mut |found| match found.last.is_none_or(|(at_ms, _)| at_ms >= since_ms) {
+    each_in_order(engine, tenant, selector, cost, &mut |place| {
+        let found = |entry: &mut Entry| Found::of(entry, place, now_ms);
+        let Some(found) = engine.table.with(place, found) else {
+            return Ok(());
+        };
+        match found.last.is_none_or(|(at_ms, _)| at_ms >= since_ms) {
             true => each(found.key(), found.kind, &found.unit),
             false => Ok(()),
-        },
-    )?;
+        }
+    })?;
     for definition in alive_since(engine, tenant, selector, since_ms, cost)? {
         let kind = Kind::from_u8(definition.kind);
         each(KeyRef::new(&definition.key), kind, &definition.unit)?;

@@ -268,11 +268,16 @@ impl<'a> Reader<'a> {
     }
 
     fn spend(&self, count: usize) -> Result<(), QueryError> {
-        match self.counting == Counting::Taken || self.cost.take_samples(count) {
-            true => Ok(()),
-            false => Err(QueryError::Samples {
-                samples_max: self.cost.samples_max(),
-            }),
-        }
+        take(count, self.counting, self.cost)
+    }
+}
+
+/// Takes samples that were read of those that may be, where they count.
+pub(super) fn take(count: usize, counting: Counting, cost: &Cost) -> Result<(), QueryError> {
+    match counting == Counting::Taken || cost.take_samples(count) {
+        true => Ok(()),
+        false => Err(QueryError::Samples {
+            samples_max: cost.samples_max(),
+        }),
     }
 }

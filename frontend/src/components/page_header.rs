@@ -32,6 +32,20 @@ pub struct Props {
     pub endpoint: Option<Endpoint>,
 }
 
+/// Brings the link of what is shown into sight, where a list of links has not room for all.
+pub fn show_current(nav: &NodeRef) {
+    let nav = nav.cast::<HtmlElement>();
+    let link = nav
+        .as_ref()
+        .and_then(|nav| nav.query_selector("[aria-current]").ok()?);
+    if let (Some(nav), Some(link)) = (
+        nav,
+        link.and_then(|link| link.dyn_into::<HtmlElement>().ok()),
+    ) {
+        nav.set_scroll_left(link.offset_left() - nav.offset_left() - nav.offset_width() / 3);
+    }
+}
+
 /// The views, as links: they can be opened in another tab and bookmarked. Where they have not all
 /// room, the one that is shown is in sight.
 #[hook]
@@ -40,18 +54,7 @@ fn use_views(shown: Page) -> Html {
     {
         let nav = nav.clone();
         use_effect_with(shown, move |_| {
-            let nav = nav.cast::<HtmlElement>();
-            let link = nav
-                .as_ref()
-                .and_then(|nav| nav.query_selector("[aria-current]").ok()?);
-            if let (Some(nav), Some(link)) = (
-                nav,
-                link.and_then(|link| link.dyn_into::<HtmlElement>().ok()),
-            ) {
-                nav.set_scroll_left(
-                    link.offset_left() - nav.offset_left() - nav.offset_width() / 3,
-                );
-            }
+            show_current(&nav);
         });
     }
     html! {

@@ -38,6 +38,8 @@ use self::{
     silences::SilenceList,
 };
 use crate::{
+    components::show_current,
+    hooks::use_effect_with,
     markup::html,
     net::{address, config::Endpoint},
     platform, words,
@@ -64,9 +66,17 @@ const TABS: [(&str, &str); 6] = [
     (RECEIVERS, "Receivers"),
 ];
 
-/// Links to all parts.
-fn tabs(place: &str) -> Html {
+/// Links to all parts. Where they have not all room, the one that is shown is in sight.
+#[hook]
+fn use_tabs(place: &str) -> Html {
     let first = place.split('/').next().unwrap_or_default();
+    let nav = use_node_ref();
+    {
+        let nav = nav.clone();
+        use_effect_with(first.to_owned(), move |_| {
+            show_current(&nav);
+        });
+    }
     let tab = |(name, label): &(&'static str, &'static str)| {
         html! {
             <a
@@ -80,7 +90,7 @@ fn tabs(place: &str) -> Html {
         }
     };
     html! {
-        <nav class="views alerts__tabs" aria-label="Parts of alerts">
+        <nav ref={nav} class="views alerts__tabs" aria-label="Parts of alerts">
             { for TABS.iter().map(tab) }
         </nav>
     }
@@ -90,6 +100,7 @@ fn tabs(place: &str) -> Html {
 #[component]
 pub fn Alerts(props: &Props) -> Html {
     let endpoint = props.endpoint.clone();
+    let tabs = use_tabs(&props.place);
     let asked = AttrValue::from(Rc::clone(&props.asked));
     let (first, rest) = props.place.split_once('/').unwrap_or((&props.place, ""));
     let rest = address::param(&["of=", rest].concat(), "of").unwrap_or_default();
@@ -112,7 +123,7 @@ pub fn Alerts(props: &Props) -> Html {
     };
     html! {
         <section class="alerts" aria-label={words::ALERTS}>
-            { tabs(&props.place) }
+            { tabs }
             { shown }
         </section>
     }

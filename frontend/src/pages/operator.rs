@@ -1,9 +1,10 @@
-//! The operator's view: six figures, the commands, and a log of what was answered and raised.
+//! The operator's view: six figures, the commands, the servers for those who may see them, and a
+//! log of what was answered and raised.
 
 use yew::prelude::*;
 
 use crate::{
-    components::{Commands, operator_figures},
+    components::{ClusterPanel, Commands, operator_figures},
     format,
     hooks::{Stream, use_feed, use_selector},
     markup::html,
@@ -67,6 +68,9 @@ pub fn OperatorView(Props { endpoint }: &Props) -> Html {
                     <p class="operator__empty">{ "Replies and alerts appear here" }</p>
                 }
             </div>
+            if role.is_some_and(|role| role.administers()) {
+                <ClusterPanel endpoint={endpoint.clone()} />
+            }
         </section>
     }
 }

@@ -25,7 +25,7 @@ pub const WEEKDAYS: [(&str, &str); 7] = [
 /// Conditions on a time, all of which have to be met; what is empty is met always.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Interval {
-    /// Parts of the day, such as `22:00-24:00, 00:00-02:00`.
+    /// Parts of the day, such as `12:00-13:00, 22:00-06:00`.
     pub times: String,
     /// Which days of the week, from Monday.
     pub weekdays: [bool; 7],
@@ -128,26 +128,59 @@ impl Interval {
         [&words.join("; "), " (", zone, ")"].concat()
     }
 
-    /// As the server takes it.
-    fn json(&self) -> Result<Json, String> {
-        let mut entries = Vec::new();
+    /// As the server takes it: days of one begin at 00:00 and end at 24:00, so what goes on past
+    /// midnight on some days of the week is followed by another of the days after those.
+    fn json(&self) -> Result<Vec<Json>, String> {
         let mut times = Vec::new();
+        let mut mornings = Vec::new();
+        let time = |start: &str, end: &str| {
+            Json::Object(vec![
+                ("start_time".to_owned(), text(start)),
+                ("end_time".to_owned(), text(end)),
+            ])
+        };
         for range in parts(&self.times) {
             let (start, end) = range
                 .split_once(['-', '–'])
-                .ok_or_else(|| format!("{range} is no time such as 22:00-24:00"))?;
+                .ok_or_else(|| format!("{range} is no time such as 22:00-06:00"))?;
             let (start, end) = (start.trim(), end.trim());
-            if start >= end {
-                return Err(format!(
-                    "{range} ends before it begins; what goes on past 24:00 is a time of the next day"
-                ));
+            if start == end {
+                return Err(format!("{range} ends where it begins; empty is all day"));
             }
-            times.push(Json::Object(vec![
-                ("start_time".to_owned(), text(start)),
-                ("end_time".to_owned(), text(end)),
-            ]));
+            if start < end {
+                times.push(time(start, end));
+                continue;
+            }
+            times.push(time(start, "24:00"));
+            if end != "00:00" {
+                mornings.push(time("00:00", end));
+            }
         }
-        let days = WEEKDAYS.iter().zip(self.weekdays);
+        let is_dated = ![&self.days, &self.months, &self.years]
+            .iter()
+            .all(|ranges| ranges.trim().is_empty());
+        if is_dated && !mornings.is_empty() {
+            return Err(
+                "What goes on past 24:00 on some days of a month, months or years is to be another \
+                 opening, from 00:00 of the days after those"
+                    .to_owned(),
+            );
+        }
+        if self.weekdays == [false; 7] || mornings.is_empty() {
+            times.append(&mut mornings);
+            return Ok(vec![self.json_of(times, self.weekdays)]);
+        }
+        let mut after = self.weekdays;
+        after.rotate_right(1);
+        Ok(vec![
+            self.json_of(times, self.weekdays),
+            self.json_of(mornings, after),
+        ])
+    }
+
+    fn json_of(&self, times: Vec<Json>, weekdays: [bool; 7]) -> Json {
+        let mut entries = Vec::new();
+        let days = WEEKDAYS.iter().zip(weekdays);
         let days = days.filter(|&(_, on)| on).map(|((day, _), _)| text(day));
         for (name, list) in [
             ("times", Json::List(times)),
@@ -163,7 +196,7 @@ impl Interval {
         if !self.zone.trim().is_empty() {
             entries.push(("location".to_owned(), text(self.zone.trim())));
         }
-        Ok(Json::Object(entries))
+        Json::Object(entries)
     }
 }
 
@@ -188,6 +221,8 @@ pub struct Window {
     pub next: Option<(f64, f64)>,
     /// After this it is no more.
     pub until_ms: Option<f64>,
+    /// Which state of it.
+    pub revision: Option<f64>,
 }
 
 impl Window {
@@ -207,6 +242,7 @@ impl Window {
             is_open: json.get("open").is_true(),
             next: moment(next.text_of("from")).zip(moment(next.text_of("to"))),
             until_ms: moment(json.text_of("until")),
+            revision: json.get("revision").number(),
         })
     }
 
@@ -242,6 +278,8 @@ pub struct Draft {
     pub until: String,
     /// Why.
     pub comment: String,
+    /// Which state of it was read, so that nobody's change is lost.
+    pub revision: Option<f64>,
 }
 
 impl Draft {
@@ -255,6 +293,7 @@ impl Draft {
             intervals: window.intervals.clone(),
             until: window.until().unwrap_or_default(),
             comment: window.comment.clone(),
+            revision: window.revision,
         }
     }
 
@@ -268,7 +307,8 @@ impl Draft {
         }
         let matchers = matchers_of(&self.matchers)?;
         let intervals = self.intervals.iter().map(Interval::json);
-        let intervals = intervals.collect::<Result<Vec<Json>, String>>()?;
+        let intervals = intervals.collect::<Result<Vec<Vec<Json>>, String>>()?;
+        let intervals = intervals.concat();
         if intervals.is_empty() {
             return Err("A maintenance window has at least one time".to_owned());
         }
@@ -285,8 +325,10 @@ impl Draft {
             let until_ms = moment(self.until.trim()).ok_or(words::NO_END)?;
             entries.push(("until".to_owned(), Json::Text(utc(until_ms))));
         }
-        // No number is in it.
-        Ok(write(&Json::Object(entries), |_number| String::new()))
+        if let Some(revision) = self.revision {
+            entries.push(("revision".to_owned(), Json::Number(revision)));
+        }
+        Ok(write(&Json::Object(entries), crate::format::plain))
     }
 }
 
@@ -298,7 +340,7 @@ mod tests {
         "matchers":[{"name":"job","value":"db","isRegex":false,"isEqual":true}],
         "intervals":[{"times":[{"start_time":"22:00","end_time":"24:00"}],"weekdays":["sunday:monday","friday"],
             "days_of_month":["1:7","-1"],"months":["1:3"],"years":["2026"],"location":"Europe/Paris"}],
-        "next":{"from":"1970-01-01T00:00:01Z","to":"1970-01-01T00:00:02Z"},"until":"1970-01-01T00:01:00Z"}"#;
+        "next":{"from":"1970-01-01T00:00:01Z","to":"1970-01-01T00:00:02Z"},"until":"1970-01-01T00:01:00Z","revision":3}"#;
 
     fn window() -> Window {
         Window::read(&Json::parse(WINDOW).expect("JSON")).expect("one")
@@ -326,7 +368,41 @@ mod tests {
         assert_eq!(again.intervals, window.intervals);
         assert_eq!(again.matchers, window.matchers);
         assert_eq!(again.until_ms, Some(60_000.0));
+        assert_eq!(again.revision, Some(3.0), "as it was read");
         assert_eq!(Interval::default().words(), "All day (UTC)");
+    }
+
+    #[test]
+    fn what_goes_on_past_midnight_goes_on_the_next_day() {
+        let sent = |times: &str, weekdays: [bool; 7]| {
+            let interval = Interval {
+                times: times.to_owned(),
+                weekdays,
+                ..Interval::default()
+            };
+            let all = interval.json().expect("good");
+            let all: Vec<String> = all.iter().map(|one| Interval::read(one).words()).collect();
+            all
+        };
+        assert_eq!(
+            sent("22:00-06:00", [false; 7]),
+            ["22:00–24:00, 00:00–06:00 (UTC)"]
+        );
+        assert_eq!(
+            sent("22:00-00:00", [false; 7]),
+            ["22:00–24:00 (UTC)"],
+            "nothing of the next day"
+        );
+        let mut friday_and_sunday = [false; 7];
+        friday_and_sunday[4] = true;
+        friday_and_sunday[6] = true;
+        assert_eq!(
+            sent("12:00-13:00, 22:00-06:00", friday_and_sunday),
+            [
+                "12:00–13:00, 22:00–24:00; Fri, Sun (UTC)",
+                "00:00–06:00; Mon, Sat (UTC)"
+            ]
+        );
     }
 
     #[test]
@@ -344,7 +420,11 @@ mod tests {
             (|draft| draft.intervals.clear(), "one time"),
             (
                 |draft| draft.intervals[0].times = "22:00-02:00".to_owned(),
-                "next day",
+                "another opening",
+            ),
+            (
+                |draft| draft.intervals[0].times = "22:00-22:00".to_owned(),
+                "where it begins",
             ),
             (
                 |draft| draft.intervals[0].times = "22:00".to_owned(),

@@ -11,13 +11,13 @@ const CHUNK_SAMPLES: usize = 120;
 const FRAME_BYTES: usize = 1 << 20;
 
 /// A field's tag: its number and wire type 2.
-fn bytes_field(number: u8, bytes: &[u8], into: &mut Vec<u8>) {
+pub(super) fn bytes_field(number: u8, bytes: &[u8], into: &mut Vec<u8>) {
     into.push(number << 3 | 2);
     encode_varint(bytes.len() as u64, into);
     into.extend_from_slice(bytes);
 }
 
-fn varint_field(number: u8, value: i64, into: &mut Vec<u8>) {
+pub(super) fn varint_field(number: u8, value: i64, into: &mut Vec<u8>) {
     into.push(number << 3);
     encode_varint(value.cast_unsigned(), into);
 }

@@ -299,6 +299,7 @@ fn a_maintenance_window_silences_while_it_is_open() {
         created_by: String::new(),
         comment: String::new(),
         until_ms: None,
+        revision: 1,
     };
     drive.manager.set_window(0, window).expect("taken");
     drive.fire_long("alertname=A,i=1");

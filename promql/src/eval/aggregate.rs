@@ -68,9 +68,9 @@ impl Evaluation<'_> {
     fn folded(&self, aggregate: &Aggregate, grid: Grid) -> Evaluated<Vec<Column>> {
         let mut groups = Groups::default();
         let mut all: Vec<(Vec<Cell>, Vec<sums::Mean>)> = Vec::new();
-        self.each_column(&aggregate.expr, grid, true, &mut |column| {
+        self.each_named(&aggregate.expr, grid, true, &mut |named, values| {
             self.guard.spend(grid.count as u64)?;
-            let place = groups.place(aggregate, &column.labels);
+            let place = groups.place(aggregate, named)?;
             if place.is_new {
                 self.hold(grid.count * size_of::<Cell>())?;
                 let (cells, means) = match aggregate.op {
@@ -85,12 +85,12 @@ impl Evaluation<'_> {
             let Some((cells, means)) = all.get_mut(place.at) else {
                 return Ok(());
             };
-            for (mean, value) in means.iter_mut().zip(&column.values) {
+            for (mean, value) in means.iter_mut().zip(values) {
                 if !is_absent(*value) {
                     mean.add(*value);
                 }
             }
-            for (cell, value) in cells.iter_mut().zip(&column.values) {
+            for (cell, value) in cells.iter_mut().zip(values) {
                 if !is_absent(*value) {
                     fold(aggregate.op, cell, *value);
                 }
@@ -170,7 +170,7 @@ impl Evaluation<'_> {
     ) -> Evaluated<(Vec<(Gathered, usize)>, usize)> {
         let mut all: Vec<(Gathered, usize)> = Vec::new();
         let (mut steps, mut series) = (grid.count, 0);
-        self.each_column(&aggregate.expr, grid, true, &mut |column| {
+        self.each_named(&aggregate.expr, grid, true, &mut |named, values| {
             self.guard.spend(grid.count as u64)?;
             let bytes = |steps: usize| steps * size_of::<f64>();
             loop {
@@ -192,13 +192,13 @@ impl Evaluation<'_> {
                 steps = fewer;
             }
             series += 1;
-            let at = groups.place(aggregate, &column.labels).at;
+            let at = groups.place(aggregate, named)?.at;
             while all.len() <= at {
                 self.hold(size_of::<(Gathered, usize)>())?;
                 all.push((Gathered::new(steps), 0));
             }
             if let Some((gathered, series)) = all.get_mut(at) {
-                gathered.push(&column.values);
+                gathered.push(values);
                 *series += 1;
             }
             Ok(())
@@ -213,13 +213,14 @@ impl Evaluation<'_> {
         }
         let mut places: HashMap<Labels, usize> = HashMap::default();
         let mut all: Vec<Column> = Vec::new();
-        self.each_column(&aggregate.expr, grid, false, &mut |column| {
-            for (step, value) in column.values.iter().enumerate() {
+        self.each_named(&aggregate.expr, grid, false, &mut |named, values| {
+            let own = named.labels()?;
+            for (step, value) in values.iter().enumerate() {
                 if is_absent(*value) {
                     continue;
                 }
                 let value = plain_number(*value);
-                let labels = value_group_of(aggregate, &column.labels, (&name, &value));
+                let labels = value_group_of(aggregate, &own, (&name, &value));
                 self.guard.spend(4)?;
                 let place = match places.get(&labels) {
                     Some(place) => *place,
@@ -305,9 +306,9 @@ impl Evaluation<'_> {
         let is_top = aggregate.op == AggregateOp::Topk;
         let mut groups = Groups::default();
         let mut all: Vec<Choice> = Vec::new();
-        self.each_column(&aggregate.expr, grid, false, &mut |column| {
+        self.each_named(&aggregate.expr, grid, false, &mut |named, values| {
             self.guard.spend(4 * grid.count as u64)?;
-            let place = groups.place(aggregate, &column.labels);
+            let place = groups.place(aggregate, named)?;
             if place.is_new {
                 self.hold(grid.count * size_of::<Best>())?;
                 all.push(Choice {
@@ -319,11 +320,11 @@ impl Evaluation<'_> {
                 return Ok(());
             };
             // As many more as there may be, since lists grow by doubling.
-            self.hold(column.labels.bytes() + 2 * grid.count * size_of::<Ranked>())?;
+            self.hold(2 * grid.count * size_of::<Ranked>())?;
             let at = group.members.count;
             group.members.count += 1;
             let (mut more, mut is_in) = (0, false);
-            for ((best, value), count) in group.best.iter_mut().zip(&column.values).zip(counts) {
+            for ((best, value), count) in group.best.iter_mut().zip(values).zip(counts) {
                 if is_absent(*value) {
                     continue;
                 }
@@ -332,9 +333,10 @@ impl Evaluation<'_> {
                 is_in |= offered != Offered::Refused;
             }
             self.let_go(2 * (grid.count - more) * size_of::<Ranked>());
-            match is_in {
-                true => self.let_go(group.take_in(at, column.labels)),
-                false => self.let_go(column.labels.bytes()),
+            if is_in {
+                let labels = named.labels()?;
+                self.hold(labels.bytes())?;
+                self.let_go(group.take_in(at, labels));
             }
             Ok(())
         })?;

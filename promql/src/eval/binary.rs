@@ -5,7 +5,7 @@ use foldhash::HashMap;
 
 use super::{ABSENT, Column, Evaluated, Evaluation, Grid, Value, is_absent, merged, wrong};
 use crate::{
-    ast::{Binary, BinaryOp, Cardinality, Matching},
+    ast::{Binary, BinaryOp, Cardinality, Matching, ValueType},
     eval::windows::not_the_mark,
     labels::Labels,
 };
@@ -57,6 +57,9 @@ fn loses_name(binary: &Binary) -> bool {
 
 impl Evaluation<'_> {
     pub(super) fn binary(&self, binary: &Binary, grid: Grid) -> Evaluated<Value> {
+        if let Some(columns) = self.compared(binary, grid)? {
+            return Ok(Value::Vector(columns));
+        }
         let (left, right) = (self.eval(&binary.lhs, grid)?, self.eval(&binary.rhs, grid)?);
         match (left, right) {
             (Value::Scalar(left), Value::Scalar(right)) => {
@@ -88,6 +91,44 @@ impl Evaluation<'_> {
             }
             _ => Err(wrong("a string has no operators")),
         }
+    }
+
+    /// A comparison of series with a number that filters them, as most rules have it: series by
+    /// series where they come one by one, so that nothing is made of those that do not pass. `None`
+    /// where it is another operation.
+    fn compared(&self, binary: &Binary, grid: Grid) -> Evaluated<Option<Vec<Column>>> {
+        let types = (binary.lhs.value_type(), binary.rhs.value_type());
+        let (vector, number, is_swapped) = match types {
+            (ValueType::Vector, ValueType::Scalar) => (&binary.lhs, &binary.rhs, false),
+            (ValueType::Scalar, ValueType::Vector) => (&binary.rhs, &binary.lhs, true),
+            _ => return Ok(None),
+        };
+        let is_filter = binary.op.is_comparison() && !binary.is_bool;
+        if !is_filter || !Self::is_streamed(vector, grid) {
+            return Ok(None);
+        }
+        let numbers = self.scalar(number, grid)?;
+        let (mut columns, mut passing) = (Vec::new(), Vec::new());
+        self.each_named(vector, grid, false, &mut |named, values| {
+            self.guard.spend(values.len() as u64)?;
+            passing.clear();
+            let mut any = false;
+            for (value, number) in values.iter().zip(&numbers) {
+                let (left, right) = match is_swapped {
+                    true => (*number, *value),
+                    false => (*value, *number),
+                };
+                // What passes is the vector's value, whichever side it stands on.
+                let passes = !is_absent(*value) && apply(binary.op, left, right).1;
+                any |= passes;
+                passing.push(if passes { *value } else { ABSENT });
+            }
+            if any {
+                columns.push(self.kept(named.labels()?, passing.clone())?);
+            }
+            Ok(())
+        })?;
+        Ok(Some(merged(columns)?))
     }
 
     fn with_scalar(

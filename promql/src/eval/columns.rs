@@ -1,6 +1,6 @@
-//! Columns one by one, for whoever needs no two of them at once.
+//! Series one by one, for whoever needs no two of them at once.
 
-use super::{Column, Evaluated, Evaluation, Grid, read::inner, windows::is_over_range};
+use super::{EachNamed, Evaluated, Evaluation, Grid, read::inner, windows::is_over_range};
 use crate::{
     ast::{Expr, ExprKind, MatchOp},
     functions::Function,
@@ -22,38 +22,44 @@ fn is_alone(function: &Function, args: &[Expr]) -> bool {
 }
 
 impl Evaluation<'_> {
-    /// Hands each column of an instant vector to `each`: one by one where that is possible, so that
-    /// `each` may let it go; else when all are there. In any order where that is all the same to
-    /// it.
-    pub(super) fn each_column(
+    /// Hands each series of an instant vector to `each` with its numbers: one by one where that is
+    /// possible ([`Evaluation::is_streamed`]), so that none of it is kept; else when all are there.
+    /// In any order where that is all the same to it.
+    pub(super) fn each_named(
         &self,
         expr: &Expr,
         grid: Grid,
         is_unordered: bool,
-        each: &mut dyn FnMut(Column) -> Evaluated<()>,
+        each: &mut EachNamed<'_>,
     ) -> Evaluated<()> {
         let expr = inner(expr);
-        let is_one_step = grid.count == 1 || !expr.is_step_invariant();
-        // What a column becomes part of asks for its own.
-        let mut each_alone = |column: Column| {
-            let bytes = column.bytes();
-            each(column)?;
-            self.let_go(bytes);
-            Ok(())
-        };
         match &expr.kind {
-            ExprKind::Vector(selector) if is_one_step => {
-                self.each_selected(selector, grid, (false, is_unordered), &mut each_alone)
+            ExprKind::Vector(selector) if Self::is_streamed(expr, grid) => {
+                self.each_selected(selector, grid, (false, is_unordered), each)
             }
-            ExprKind::Call { function, args } if is_one_step && is_alone(function, args) => {
-                self.each_over_range(function, args, grid, is_unordered, &mut each_alone)
+            ExprKind::Call { function, args } if Self::is_streamed(expr, grid) => {
+                self.each_over_range(function, args, grid, is_unordered, each)
             }
             _ => {
                 for column in self.vector(expr, grid)? {
-                    each_alone(column)?;
+                    each(&column.labels, &column.values)?;
+                    // What it becomes part of asks for its own.
+                    self.let_go(column.bytes());
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Whether series of an expression come one by one.
+    pub(super) fn is_streamed(expr: &Expr, grid: Grid) -> bool {
+        let expr = inner(expr);
+        let is_one_step = grid.count == 1 || !expr.is_step_invariant();
+        is_one_step
+            && match &expr.kind {
+                ExprKind::Vector(_) => true,
+                ExprKind::Call { function, args } => is_alone(function, args),
+                _ => false,
+            }
     }
 }

@@ -4,7 +4,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::{HashMap, fast::RandomState};
 
-use crate::{ast::Aggregate, labels::Labels, labels::NAME};
+use super::Evaluated;
+use crate::{ast::Aggregate, labels::Labels, labels::NAME, storage::Named};
 
 /// Groups in the order in which they come.
 #[derive(Debug, Default)]
@@ -25,30 +26,54 @@ pub(super) struct Place {
 
 impl Groups {
     /// The group of a series.
-    pub(super) fn place(&mut self, aggregate: &Aggregate, labels: &Labels) -> Place {
-        let is_grouped = |name: &str| aggregate.grouping.iter().any(|one| **one == *name);
+    pub(super) fn place(&mut self, aggregate: &Aggregate, named: &dyn Named) -> Evaluated<Place> {
+        let grouping = &aggregate.grouping;
+        let is_grouped = |name: &str| grouping.iter().any(|one| **one == *name);
         let keeps = |name: &str| match aggregate.without {
             true => name != NAME && !is_grouped(name),
             false => is_grouped(name),
         };
-        let kept = || labels.iter().filter(|(name, _)| keeps(name));
         let mut hasher = self.hashes.build_hasher();
-        kept().for_each(|label| label.hash(&mut hasher));
+        match aggregate.without {
+            true => named.each(&mut |name, value| {
+                if keeps(name) {
+                    (name, value).hash(&mut hasher);
+                }
+            }),
+            false => grouping
+                .iter()
+                .for_each(|name| named.label(name).hash(&mut hasher)),
+        }
         let places = self.by_hash.entry(hasher.finish()).or_default();
-        let is_it = |at: &&usize| {
-            let known = self.labels.get(**at);
-            known.is_some_and(|known| known.iter().eq(kept()))
+        let is_it = |known: &Labels| match aggregate.without {
+            true => {
+                let (mut rest, mut is_same) = (known.iter(), true);
+                named.each(&mut |name, value| {
+                    if is_same && keeps(name) {
+                        is_same = rest.next() == Some((name, value));
+                    }
+                });
+                is_same && rest.next().is_none()
+            }
+            false => grouping
+                .iter()
+                .all(|name| known.get(name) == named.label(name)),
         };
-        if let Some(at) = places.iter().find(is_it) {
-            return Place {
+        let known = places.iter().find(|at| {
+            let known = self.labels.get(**at);
+            known.is_some_and(is_it)
+        });
+        if let Some(at) = known {
+            return Ok(Place {
                 at: *at,
                 is_new: false,
-            };
+            });
         }
+        let labels = named.only(&keeps)?;
         let at = self.labels.len();
         places.push(at);
-        self.labels.push(labels.filtered(keeps));
-        Place { at, is_new: true }
+        self.labels.push(labels);
+        Ok(Place { at, is_new: true })
     }
 
     /// What names them.

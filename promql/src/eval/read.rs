@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use pulseboard_series::is_stale_marker as is_stale;
 
-use super::{ABSENT, Column, Evaluated, Evaluation, Grid, Matrix, Point, Value, is_absent, wrong};
+use super::{
+    ABSENT, Column, EachNamed, Evaluated, Evaluation, Grid, Matrix, Point, Value, is_absent, wrong,
+};
 use crate::{
     ast::{Expr, ExprKind, Matcher, Selector, When},
     error::Span,
     labels::Labels,
     notes::Note,
     rollup::Stretches,
-    storage::{EvalError, Hints, Samples},
+    storage::{Each, EvalError, Hints, Samples},
 };
 
 impl Evaluation<'_> {
@@ -24,20 +26,20 @@ impl Evaluation<'_> {
         times: bool,
     ) -> Evaluated<Value> {
         let mut columns = Vec::new();
-        self.each_selected(selector, grid, (times, false), &mut |column| {
-            columns.push(column);
+        self.each_selected(selector, grid, (times, false), &mut |named, values| {
+            columns.push(self.kept(named.labels()?, values.to_vec())?);
             Ok(())
         })?;
         Ok(Value::Vector(columns))
     }
 
-    /// As [`Evaluation::selector`], column by column, in any order where that is all the same.
+    /// As [`Evaluation::selector`], series by series, in any order where that is all the same.
     pub(super) fn each_selected(
         &self,
         selector: &Selector,
         grid: Grid,
         (times, is_unordered): (bool, bool),
-        each: &mut dyn FnMut(Column) -> Evaluated<()>,
+        each: &mut EachNamed<'_>,
     ) -> Evaluated<()> {
         let (first, last) = (
             self.reference(&selector.when, grid.start_ms),
@@ -55,12 +57,13 @@ impl Evaluation<'_> {
             is_unordered,
         };
         let mut is_rolled = false;
+        let mut values = Vec::with_capacity(grid.count);
         self.storage
-            .select(&selector.matchers, &hints, &mut |labels, samples| {
+            .select_named(&selector.matchers, &hints, &mut |named, samples| {
                 // However far a look-back reaches, one sample a step is loaded.
                 self.guard.spend(samples.times.len() as u64)?;
                 is_rolled |= samples.rolled() > 0;
-                let mut values = Vec::with_capacity(grid.count);
+                values.clear();
                 let mut next = 0;
                 let mut taken = 0;
                 for step in 0..grid.count {
@@ -86,7 +89,8 @@ impl Evaluation<'_> {
                     0 => Ok(()),
                     taken => {
                         self.guard.take(taken)?;
-                        each(self.column(labels, values)?)
+                        self.count_points(&values)?;
+                        each(named, &values)
                     }
                 }
             })?;
@@ -129,7 +133,7 @@ impl Evaluation<'_> {
         grid: Grid,
         (function, is_unordered): (&'static str, bool),
         stretches: &Stretches,
-        each: &mut dyn FnMut(Labels, &Samples) -> Evaluated<()>,
+        each: &mut Each<'_>,
     ) -> Evaluated<()> {
         match &inner(expr).kind {
             ExprKind::Matrix { selector, range_ms } => {
@@ -151,10 +155,10 @@ impl Evaluation<'_> {
                 };
                 let mut kept = Samples::default();
                 self.storage
-                    .select(&selector.matchers, &hints, &mut |labels, samples| {
+                    .select_named(&selector.matchers, &hints, &mut |named, samples| {
                         self.count(samples.times.len())?;
                         if !samples.values.iter().copied().any(is_stale) {
-                            return each(labels, samples);
+                            return each(named, samples);
                         }
                         kept.clear();
                         kept.weights.extend_from_slice(&samples.weights);
@@ -163,7 +167,7 @@ impl Evaluation<'_> {
                                 kept.push(*time, *value);
                             }
                         }
-                        each(labels, &kept)
+                        each(named, &kept)
                     })
             }
             ExprKind::Subquery {
@@ -212,7 +216,7 @@ impl Evaluation<'_> {
                         }
                     }
                     self.count(samples.times.len())?;
-                    each(column.labels, &samples)?;
+                    each(&column.labels, &samples)?;
                 }
                 Ok(())
             }
@@ -246,7 +250,7 @@ impl Evaluation<'_> {
             grid,
             ("", false),
             &stretches,
-            &mut |labels, samples| {
+            &mut |named, samples| {
                 is_rolled |= samples.rolled() > 0;
                 let points = samples.times.iter().zip(&samples.values);
                 let points: Vec<Point> = points
@@ -255,7 +259,7 @@ impl Evaluation<'_> {
                     .collect();
                 self.hold(points.len() * 16 + 64)?;
                 if !points.is_empty() {
-                    series.push((labels, points));
+                    series.push((named.labels()?, points));
                 }
                 Ok(())
             },

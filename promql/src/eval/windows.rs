@@ -1,7 +1,9 @@
 //! Functions over a range: what becomes of the samples of one window.
 
+use std::sync::Arc;
+
 use super::{
-    Column, Evaluated, Evaluation, Grid, Value, merged,
+    Column, EachNamed, Evaluated, Evaluation, Grid, Value, merged,
     read::{absent_labels, inner},
     sums, wrong,
 };
@@ -12,7 +14,7 @@ use crate::{
     labels::{Labels, NAME},
     notes::Note,
     rollup::{Course, Sight, Stretches},
-    storage::Samples,
+    storage::{Nameless, Samples},
 };
 
 /// The samples of one window, and where it lies.
@@ -285,22 +287,22 @@ impl Evaluation<'_> {
             return self.absent_over_time(args, grid);
         }
         let mut columns: Vec<Column> = Vec::new();
-        self.each_over_range(function, args, grid, false, &mut |column| {
-            columns.push(column);
+        self.each_over_range(function, args, grid, false, &mut |named, values| {
+            columns.push(self.kept(named.labels()?, values.to_vec())?);
             Ok(())
         })?;
         Ok(Value::Vector(merged(columns)?))
     }
 
-    /// Hands each column of a function over a range to `each`, in any order where that is all the
-    /// same; labels may come twice.
+    /// Hands each series of a function over a range to `each` with its numbers, in any order where
+    /// that is all the same; labels may come twice.
     pub(super) fn each_over_range(
         &self,
         function: &'static Function,
         args: &[Expr],
         grid: Grid,
         is_unordered: bool,
-        each: &mut dyn FnMut(Column) -> Evaluated<()>,
+        each: &mut EachNamed<'_>,
     ) -> Evaluated<()> {
         let (Some(over), Some(range)) = (
             over(function.name),
@@ -330,12 +332,15 @@ impl Evaluation<'_> {
             range_ms,
         };
         let mut is_rolled = false;
+        let mut values = Vec::with_capacity(grid.count);
+        // The metric that was noted last: most series are of one.
+        let mut noted: Option<Arc<str>> = None;
         self.each_range(
             range,
             grid,
             (function.name, is_unordered),
             &stretches,
-            &mut |labels, samples| {
+            &mut |named, samples| {
                 is_rolled |= samples.rolled() > 0;
                 if samples.rolled() > 0 && rolled.sight == Sight::Growth {
                     let reach_ms = self.reach_ms(stretches.longest());
@@ -349,7 +354,7 @@ impl Evaluation<'_> {
                         _ => None,
                     }));
                 }
-                let mut values = Vec::with_capacity(grid.count);
+                values.clear();
                 let (mut from, mut to) = (0, 0);
                 let (mut any, mut work) = (false, 0_u64);
                 for step in 0..grid.count {
@@ -400,15 +405,18 @@ impl Evaluation<'_> {
                     if is_quantile && let Some(param) = param {
                         self.note_quantiles(&params, param.span);
                     }
-                    if is_rate && !is_counter_name(labels.get(NAME)) {
-                        self.note(Note::NoCounter(labels.get(NAME).into()), range.span);
+                    let metric = named.label(NAME);
+                    let is_noted = noted.as_ref().is_some_and(|noted| **noted == *metric);
+                    if is_rate && !is_noted && !is_counter_name(metric) {
+                        let metric: Arc<str> = Arc::from(metric);
+                        self.note(Note::NoCounter(Arc::clone(&metric)), range.span);
+                        noted = Some(metric);
                     }
-                    let labels = if keeps_name {
-                        labels
-                    } else {
-                        labels.nameless()
-                    };
-                    each(self.column(labels, values)?)?;
+                    self.count_points(&values)?;
+                    match keeps_name {
+                        true => each(named, &values)?,
+                        false => each(&Nameless(named), &values)?,
+                    }
                 }
                 Ok(())
             },

@@ -468,6 +468,22 @@ fn tests_of_all_kinds_are_as_in_promtool() {
         format!("{head}tests:\n  - interval: 1m\n{input}    external_labels: {{e: f}}\n    external_url: http://x\n{some}"),
     ]
     .into_iter()
+    // A series that stands there twice.
+    .chain(
+        [
+            ("1 2 3", "1 2 3"),
+            ("1 2 3", "4 5 6"),
+            ("1 2", "_ _ 6"),
+            ("1 2", "_ _ _ _ 6"),
+            ("1 2 3 4", "_ _ 6 7"),
+            ("_ _ 6", "1 2"),
+            ("1 2 stale", "_ _ 6"),
+        ]
+        .map(|(first, second)| {
+            let input = format!("    input_series:\n      - {{series: 'in{{x=\"1\"}}', values: {first}}}\n      - {{series: '{{__name__=\"in\",x=\"1\"}}', values: {second}}}\n");
+            format!("{head}tests:\n  - interval: 1m\n{input}{some}")
+        }),
+    )
     .enumerate()
     .map(|(index, text)| (format!("t{index}.yml"), text))
     .collect();

@@ -205,3 +205,30 @@ tests:
     assert_eq!(run(&[("t.yml", tests)]).err, "");
     assert!(!run(&[("t.yml", &tests.replace("fuzzy_compare: true", ""))]).ok);
 }
+
+#[test]
+fn of_two_series_with_the_same_labels_the_later_one_is_it() {
+    let tests = |second: &str, value: u8| {
+        format!(
+            "
+tests:
+  - interval: 1m
+    input_series:
+      - {{series: 'm{{a=\"1\"}}', values: 1 2 3}}
+      - {{series: 'm{{a=\"1\"}}', values: {second}}}
+    promql_expr_test:
+      - {{expr: m, eval_time: 2m, exp_samples: [{{labels: 'm{{a=\"1\"}}', value: {value}}}]}}
+"
+        )
+    };
+    for (second, value) in [("1 2 3", 3), ("4 5 6", 6), ("_ _ 6", 6), ("1", 1)] {
+        let report = run(&[("t.yml", &tests(second, value))]);
+        assert!(report.ok, "{second}: {}", report.err);
+    }
+    let report = run(&[("t.yml", &tests("_ _ _ _ 6", 3))]);
+    assert!(
+        !report.ok && report.err.contains("got: nil"),
+        "{}",
+        report.err
+    );
+}

@@ -1,18 +1,21 @@
 //! Which series, labels and values there are.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use pulseboard_archive::read::SERIES_MAX;
 use pulseboard_engine::{
     DEFAULT_TENANT, Selector,
     query::{self, QueryError},
 };
 use pulseboard_host::describe;
-use pulseboard_promql::{Labels, labels::NAME};
+use pulseboard_promql::{Labels, ast::Matcher, labels::NAME};
 use pulseboard_scrape::metadata::Metric;
 use pulseboard_series::{KeyRef, Kind};
+use pulseboard_shared::Timestamp;
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
 
@@ -22,9 +25,10 @@ use super::{
     families::{Type, metric_of},
 };
 use crate::{
+    archive::Without,
     expressions::{labels_of, selector},
     http::path,
-    questions::{Finished, Working},
+    questions::{Finished, Text, Working},
 };
 
 /// Series that the selectors name.
@@ -37,16 +41,16 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
         |work, working| -> Result<Finished, ApiError> {
             let limit = work.asking.params.limit()?;
             let mut all: BTreeSet<Labels> = BTreeSet::default();
-            work.each(working, &mut |key| {
-                let named = labels_of(key);
-                if all.contains(&named) {
+            work.each(working, &mut |named| {
+                let found = named.labels();
+                if all.contains(&found) {
                     return Ok(());
                 }
                 working
                     .cost
-                    .hold(key_bytes(key))
+                    .hold(label_bytes(&found))
                     .map_err(QueryError::from)?;
-                all.insert(named);
+                all.insert(found);
                 Ok(())
             })?;
             let mut text = working.text();
@@ -57,7 +61,7 @@ pub async fn series(request: &mut Request, depot: &mut Depot, response: &mut Res
                 push_labels(&mut text, named)?;
                 comma = ",";
             }
-            text.push(tail(all.len(), limit))?;
+            work.end(&mut text, all.len() > limit)?;
             Ok(working.finish(text.into_pieces()))
         },
     );
@@ -75,14 +79,10 @@ pub async fn labels(request: &mut Request, depot: &mut Depot, response: &mut Res
         |work, working| -> Result<Finished, ApiError> {
             let limit = work.asking.params.limit()?;
             let mut all: BTreeSet<String> = BTreeSet::new();
-            work.each(working, &mut |key| {
-                let name = (!key.name().is_empty()).then_some(NAME);
-                for name in name.into_iter().chain(key.labels().map(|(name, _)| name)) {
-                    put(&mut all, name, working)?;
-                }
-                Ok(())
+            work.each(working, &mut |named| {
+                named.each_name(&mut |name| put(&mut all, name, working))
             })?;
-            texts(&all, limit, working)
+            work.texts(&all, limit, working)
         },
     );
     let answered = answered.await;
@@ -104,17 +104,11 @@ pub async fn label_values(request: &mut Request, depot: &mut Depot, response: &m
                 return Err(ApiError::BadData(format!("invalid label name: {name:?}")));
             }
             let mut all: BTreeSet<String> = BTreeSet::new();
-            work.each(working, &mut |key| {
-                let value = match &*label {
-                    NAME => key.name(),
-                    label => key.label(label).unwrap_or_default(),
-                };
-                match value {
-                    "" => Ok(()),
-                    value => put(&mut all, value, working),
-                }
+            work.each(working, &mut |named| match named.get(&label) {
+                "" => Ok(()),
+                value => put(&mut all, value, working),
             })?;
-            texts(&all, limit, working)
+            work.texts(&all, limit, working)
         },
     );
     let answered = answered.await;
@@ -241,19 +235,153 @@ fn per_metric(asking: &Asking) -> Result<usize, ApiError> {
     }
 }
 
+/// A series that was found.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    /// In the engine.
+    Here(KeyRef<'a>),
+    /// In the archive.
+    There(&'a Labels),
+}
+
+impl Named<'_> {
+    fn labels(&self) -> Labels {
+        match self {
+            Self::Here(key) => labels_of(*key),
+            Self::There(named) => (*named).clone(),
+        }
+    }
+
+    fn each_name(
+        &self,
+        each: &mut dyn FnMut(&str) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        match self {
+            Self::Here(key) => {
+                let name = (!key.name().is_empty()).then_some(NAME);
+                let mut names = name.into_iter().chain(key.labels().map(|(name, _)| name));
+                names.try_for_each(each)
+            }
+            Self::There(named) => {
+                let mut names = named.iter().map(|(name, _)| name);
+                names.try_for_each(each)
+            }
+        }
+    }
+
+    /// The value of a label; empty where it has none.
+    fn get(&self, label: &str) -> &str {
+        match self {
+            Self::Here(key) if label == NAME => key.name(),
+            Self::Here(key) => key.label(label).unwrap_or_default(),
+            Self::There(named) => named.get(label),
+        }
+    }
+}
+
 /// What is looked for, and where.
 struct Work<'a> {
     asking: &'a Asking,
     since_ms: i64,
+    /// The last moment that is asked about.
+    until_ms: i64,
+    /// What is to be said of the answer besides.
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Work<'_> {
+    /// Of what the engine has, and the archive of the time before that; some come twice.
     fn each(
         &self,
         working: &Working,
-        each: &mut dyn FnMut(KeyRef<'_>) -> Result<(), ApiError>,
+        each: &mut dyn FnMut(Named<'_>) -> Result<(), ApiError>,
     ) -> Result<(), ApiError> {
-        self.each_described(working, &mut |key, _, _| each(key))
+        self.each_described(working, &mut |key, _, _| each(Named::Here(key)))?;
+        self.each_archived(working, each)
+    }
+
+    fn each_archived(
+        &self,
+        working: &Working,
+        each: &mut dyn FnMut(Named<'_>) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let (app, tenant) = (&self.asking.app, &self.asking.tenant);
+        let Some(archive) = app.archive.as_ref().filter(|archive| archive.is_read()) else {
+            return Ok(());
+        };
+        let before_ms = archive.floor_ms(&app.storage.engine, tenant);
+        let stretch = (
+            self.since_ms,
+            before_ms.min(self.until_ms.saturating_add(1)),
+        );
+        if stretch.0 >= stretch.1 {
+            return Ok(());
+        }
+        let selectors = self.asking.params.selectors()?;
+        let mut all: Vec<&[Matcher]> = selectors.iter().map(|one| &*one.matchers).collect();
+        if all.is_empty() {
+            all.push(&[]);
+        }
+        for matchers in all {
+            match archive.series(&tenant.name, matchers, stretch, &working.cost) {
+                Ok((found, bytes)) => {
+                    if found.len() >= SERIES_MAX {
+                        self.warn(format!(
+                            "partial: of the archive's series only the first {SERIES_MAX} are here"
+                        ));
+                    }
+                    let mut found = found.iter().map(Named::There);
+                    let told = found.try_for_each(&mut *each);
+                    working.cost.let_go(bytes);
+                    told?;
+                }
+                Err(Without::Spent(spent)) => return Err(QueryError::from(spent).into()),
+                Err(Without::Missing(why)) => {
+                    let before = Timestamp::from_millis(before_ms);
+                    self.warn(format!(
+                        "partial: {why}; of series that ended before {before} there are only those that the own history has"
+                    ));
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn warn(&self, what: String) {
+        self.warnings.borrow_mut().push(what);
+    }
+
+    /// What is to be said besides, and the end of the answer.
+    fn end(&self, text: &mut Text<'_>, is_cut: bool) -> Result<(), QueryError> {
+        let mut warnings = self.warnings.borrow().clone();
+        if is_cut {
+            warnings.push("results truncated due to limit".to_owned());
+        }
+        text.push("]")?;
+        if !warnings.is_empty() {
+            text.push(",\"warnings\":")?;
+            text.push_json(&warnings)?;
+        }
+        text.push("}")
+    }
+
+    fn texts(
+        &self,
+        all: &BTreeSet<String>,
+        limit: usize,
+        working: &Working,
+    ) -> Result<Finished, ApiError> {
+        let mut text = working.text();
+        text.push("{\"status\":\"success\",\"data\":[")?;
+        let mut comma = "";
+        for one in all.iter().take(limit) {
+            text.push(comma)?;
+            text.push_json(one)?;
+            comma = ",";
+        }
+        self.end(&mut text, all.len() > limit)?;
+        Ok(working.finish(text.into_pieces()))
     }
 
     /// With kind and unit.
@@ -299,22 +427,27 @@ async fn ask(
     }
     // Which series had begun by the end is not known, so it shuts out none; nor is one before the
     // start an error here.
-    let (start_ms, _) = (params.time("start")?, params.time("end")?);
+    let (start_ms, end_ms) = (params.time("start")?, params.time("end")?);
     let since_ms = start_ms.unwrap_or(0).max(0);
     asking
         .work(move |asking, working| {
-            let asked = Work { asking, since_ms };
+            let asked = Work {
+                asking,
+                since_ms,
+                until_ms: end_ms.unwrap_or(i64::MAX),
+                warnings: RefCell::default(),
+            };
             work(&asked, working)
         })
         .await
 }
 
 /// What a series takes until it is written.
-fn key_bytes(key: KeyRef<'_>) -> usize {
-    key.labels()
+fn label_bytes(named: &Labels) -> usize {
+    let pairs = named.iter();
+    pairs
         .map(|(name, value)| name.len() + value.len() + 64)
         .sum::<usize>()
-        + key.name().len()
         + 96
 }
 
@@ -327,26 +460,6 @@ fn put(all: &mut BTreeSet<String>, text: &str, working: &Working) -> Result<(), 
         all.insert(text.to_owned());
     }
     Ok(())
-}
-
-fn tail(count: usize, limit: usize) -> &'static str {
-    match count > limit {
-        true => "],\"warnings\":[\"results truncated due to limit\"]}",
-        false => "]}",
-    }
-}
-
-fn texts(all: &BTreeSet<String>, limit: usize, working: &Working) -> Result<Finished, ApiError> {
-    let mut text = working.text();
-    text.push("{\"status\":\"success\",\"data\":[")?;
-    let mut comma = "";
-    for one in all.iter().take(limit) {
-        text.push(comma)?;
-        text.push_json(one)?;
-        comma = ",";
-    }
-    text.push(tail(all.len(), limit))?;
-    Ok(working.finish(text.into_pieces()))
 }
 
 /// A label's name as it is, where a client escaped it for an address: `U__a_2e_b` is `a.b`

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use pulseboard_engine::query::QueryError;
 use pulseboard_promql::{
-    Answer, Expr, Labels, Notes, Options, ast::ValueType, instant, parse, print::pretty, range,
-    tree::tree,
+    Answer, EvalError, Expr, Labels, Notes, Options, ast::ValueType, instant, parse, print::pretty,
+    range, tree::tree,
 };
 use salvo::{Depot, Request, Response, handler};
 use serde_json::{Value, json};
@@ -159,8 +159,9 @@ async fn ask(
                 working.cost.check().map_err(QueryError::from)?;
             }
             let expr = expression(&asking.params)?;
-            let series =
-                TenantSeries::new(&asking.app.storage.engine, &asking.tenant, &working.cost);
+            let mut series =
+                TenantSeries::new(&asking.app.storage.engine, &asking.tenant, &working.cost)
+                    .with_archive(asking.app.archive.as_ref());
             let asked_text = asked_text(&asking.params);
             let clock = asked.came.map(|came| Clock {
                 came,
@@ -171,7 +172,7 @@ async fn ask(
                 &asking.app,
                 (asked_text, &expr),
                 (&asked, clock),
-                &series,
+                &mut series,
                 working,
             )
         })
@@ -209,7 +210,7 @@ fn answer(
     app: &App,
     (asked_text, expr): (&str, &Expr),
     (asked, clock): (&Asked, Option<Clock>),
-    series: &TenantSeries<'_>,
+    series: &mut TenantSeries<'_>,
     working: &Working,
 ) -> Result<Finished, ApiError> {
     let defaults = app.evaluating.options();
@@ -224,11 +225,13 @@ fn answer(
     let stats = || clock.map(|clock| clock.stats(Instant::now(), working.cost.samples_taken()));
     match asked.times {
         Times::At(at_ms) => {
-            let (answer, notes) = instant(expr, at_ms, series, series, options)?;
+            let evaluate =
+                |series: &TenantSeries<'_>| instant(expr, at_ms, series, series, options);
+            let (answer, notes) = with_or_without(series, evaluate)?;
             let stats = stats();
             let is_cut = write_answer(&mut text, &answer, asked.limit)?;
             write_stats(&mut text, stats.as_ref())?;
-            write_notes(&mut text, &notes, asked_text, is_cut)?;
+            write_notes(&mut text, (&notes, &*series), asked_text, is_cut)?;
         }
         Times::Range(start_ms, end_ms, step_ms) => {
             if !matches!(expr.value_type(), ValueType::Scalar | ValueType::Vector) {
@@ -241,14 +244,26 @@ fn answer(
                 )));
             }
             let times = (start_ms, end_ms, step_ms);
-            let (matrix, notes) = range(expr, times, series, series, options)?;
+            let evaluate = |series: &TenantSeries<'_>| range(expr, times, series, series, options);
+            let (matrix, notes) = with_or_without(series, evaluate)?;
             let stats = stats();
             let is_cut = write_matrix(&mut text, &matrix, asked.limit)?;
             write_stats(&mut text, stats.as_ref())?;
-            write_notes(&mut text, &notes, asked_text, is_cut)?;
+            write_notes(&mut text, (&notes, &*series), asked_text, is_cut)?;
         }
     }
     Ok(working.finish(text.into_pieces()))
+}
+
+/// Evaluates with what the archive has; without it, where it does not answer.
+fn with_or_without<'a, T>(
+    series: &mut TenantSeries<'a>,
+    evaluate: impl Fn(&TenantSeries<'a>) -> Result<T, EvalError>,
+) -> Result<T, EvalError> {
+    match evaluate(series) {
+        Err(_) if series.does_without_archive() => evaluate(series),
+        evaluated => evaluated,
+    }
 }
 
 /// How much it took, where that is asked for, and the end of the data.
@@ -263,11 +278,12 @@ fn write_stats(text: &mut Text<'_>, stats: Option<&Value>) -> Result<(), QueryEr
 /// What is to be said besides, and the end of the answer.
 fn write_notes(
     text: &mut Text<'_>,
-    notes: &Notes,
+    (notes, series): (&Notes, &TenantSeries<'_>),
     asked_text: &str,
     is_cut: bool,
 ) -> Result<(), QueryError> {
     let (mut warnings, infos) = notes.texts(asked_text);
+    warnings.extend(series.warnings());
     if is_cut {
         warnings.push("results truncated due to limit".to_owned());
     }

@@ -48,9 +48,9 @@ pub struct Offer {
 /// # Errors
 /// With `Retry-After`: 503 when the server is stopping or all places are taken, 429 when those of
 /// the client's address or token are.
-pub fn offer(
+pub async fn offer(
     app: &Arc<App>,
-    request: &Request,
+    request: &mut Request,
     depot: &Depot,
     kind: StreamKind,
 ) -> Result<Offer, AppError> {
@@ -74,9 +74,11 @@ pub fn offer(
         .unwrap_or_default();
     let tenant = borrowed(request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(tenant));
+    let address = caller::client_address(request);
+    app.registry.ask_others(&keys).await;
     let admission = app
         .registry
-        .admit(caller::client_address(request), &keys, credential)
+        .admit(address, &keys, credential)
         .map_err(refuse)?;
     Ok(Offer {
         app: Arc::clone(app),
@@ -301,7 +303,7 @@ mod tests {
             idle_ms: 1_000,
             write_ms: 1_000,
         };
-        let registry = Registry::new(limits, Arc::clone(&telemetry));
+        let registry = Registry::new(limits, Arc::clone(&telemetry), None);
         let fanout = Fanout::start(1, &telemetry.feed).expect("a thread");
         let members = Arc::new(Members::new(fanout.shards()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");

@@ -25,7 +25,7 @@ pub async fn open_alert_stream(
     let app = http::app::app(depot)?;
     caller::require_read(depot)?;
     let tenant: Arc<str> = borrowed(request, depot)?.into();
-    let offered = open::offer(&app, request, depot, StreamKind::SseAlerts)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseAlerts).await?;
     let last_seen = event_stream::last_event_id(request);
     let wire = event_stream::accept(request, response);
     offered.follow(move |app| {

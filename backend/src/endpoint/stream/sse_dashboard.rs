@@ -12,7 +12,7 @@ use crate::{
         open::{self, Following},
     },
     http::{self, caller, event_stream, ingest::engine_tenant},
-    tracking::UpdateView,
+    tracking::{UpdateView, hearing::hear},
 };
 
 /// Opens the stream: `init` at once, `update` every two seconds. `?type=` chooses whose buckets,
@@ -33,7 +33,13 @@ pub async fn open_dashboard_stream(
     let name = request.query::<String>("type");
     let view = follow::update_view(name.as_deref(), seconds, Framing::SseChunked)
         .map_err(|(field, why)| AppError::bad_query(field, why))?;
-    let offered = open::offer(&app, request, depot, StreamKind::SseDashboard)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseDashboard).await?;
+    if let Some(cluster) = app.cluster.as_ref().filter(|cluster| !cluster.is_alone()) {
+        let tracked = app.tracked.tenant(&tenant.name);
+        if let Err(error) = hear(cluster, &tenant.name, &tracked).await {
+            tracing::debug!(%error, "what others counted comes with an update");
+        }
+    }
     let wire = event_stream::accept(request, response);
     offered.follow(move |app| {
         let tracked = app.tracked.tenant(&tenant.name);

@@ -41,7 +41,7 @@ pub async fn open_metrics_stream(
     let names = asked_metrics(request)?;
     let tenant: Arc<str> = borrowed(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
-    let offered = open::offer(&app, request, depot, StreamKind::SseMetrics)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseMetrics).await?;
     let keys = keys.on(offered.id());
     let wire = event_stream::accept(request, response);
     let view = app.live.view(&keys, &tenant, names, wire);

@@ -26,7 +26,7 @@ pub async fn open_operator_stream(
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
     caller::require_read(depot)?;
-    let offered = open::offer(&app, request, depot, StreamKind::SseOperator)?;
+    let offered = open::offer(&app, request, depot, StreamKind::SseOperator).await?;
     let last_seen = event_stream::last_event_id(request);
     let wire = event_stream::accept(request, response);
     offered.follow(move |app| {

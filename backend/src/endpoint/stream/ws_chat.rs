@@ -35,7 +35,7 @@ pub async fn open_chat_socket(
     let tenant = tenant(request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let form = handshake::asked_form(request)?;
-    let offered = open::offer(&app, request, depot, StreamKind::WsChat)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsChat).await?;
     handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(

@@ -27,7 +27,7 @@ pub async fn open_control_socket(
     // them: nothing here is one tenant's.
     caller::require_server(depot, "the threshold and the totals are the whole server's")?;
     let form = handshake::asked_form(request)?;
-    let offered = open::offer(&app, request, depot, StreamKind::WsControl)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsControl).await?;
     handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let first = [

@@ -39,7 +39,7 @@ pub async fn open_metrics_socket(
     let tenant: Arc<str> = borrowed(request, depot)?.into();
     let keys = caller::caller_keys(request, depot, Some(&tenant));
     let form = handshake::asked_form(request)?;
-    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsMetrics).await?;
     let keys = keys.on(offered.id());
     handshake::accept(request, response)?;
     let view = app

@@ -53,7 +53,7 @@ pub async fn open_rooms_socket(
     let tenant = engine_tenant(&app, request, depot)?;
     let keys = caller::caller_keys(request, depot, Some(&tenant.name));
     let form = handshake::asked_form(request)?;
-    let offered = open::offer(&app, request, depot, StreamKind::WsRooms)?;
+    let offered = open::offer(&app, request, depot, StreamKind::WsRooms).await?;
     handshake::accept(request, response)?;
     offered.serve(move |app, taken, admission| {
         let viewer = open::viewer(

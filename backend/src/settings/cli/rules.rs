@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use pulseboard_rules::unit_test::EVALUATIONS_MAX;
 
 const CHECK: &str = "check-rules";
 const TEST: &str = "test-rules";
@@ -32,6 +33,9 @@ pub(super) fn commands() -> [Command; 2] {
             .arg(files().help("Rule files")),
         Command::new(TEST)
             .about("Runs unit tests of rules as promtool test rules does, same files, exit codes 0 and 1")
+            .long_about(format!(
+                "Runs unit tests of rules as promtool test rules does, same files, exit codes 0 and 1.\n\nA test may need {EVALUATIONS_MAX} evaluations of rules: all rules, at each evaluation_interval up to its last eval_time. One that needs more fails and says so."
+            ))
             .arg(files().help("Files with tests, which name the rule files")),
     ]
 }

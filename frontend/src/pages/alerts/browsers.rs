@@ -127,11 +127,15 @@ fn Row(props: &RowProps) -> Html {
 }
 
 /// Subscribes this browser; what hinders it in words.
-async fn subscribed(key: &str) -> Result<String, String> {
-    let told = push::subscribe(key).await?;
+async fn subscribed(key: &str, to: String) -> Result<String, String> {
     let agent = gloo::utils::window().navigator().user_agent();
-    let name = browser_name(&agent.unwrap_or_default());
-    let body = subscription(&told, &name).ok_or("This browser says nothing of its subscription")?;
+    let saying = push::Saying {
+        name: browser_name(&agent.unwrap_or_default()),
+        to,
+    };
+    let told = push::subscribe(key, &saying).await?;
+    let body =
+        subscription(&told, &saying.name).ok_or("This browser says nothing of its subscription")?;
     Ok(write(&body, platform::digits))
 }
 
@@ -157,13 +161,15 @@ pub(super) fn Browsers(props: &Props) -> Html {
         let (ask, problem) = (act.ask.clone(), problem.setter());
         let (is_asking, on_change) = (is_asking.setter(), on_change.clone());
         let key = json.text_of("key").to_owned();
+        let to = props.endpoint.http("/api/browsers");
         move |_: MouseEvent| {
             let (ask, problem, key) = (ask.clone(), problem.clone(), key.clone());
+            let to = to.clone();
             let (is_asking, on_change) = (is_asking.clone(), on_change.clone());
             problem.set(None);
             is_asking.set(true);
             spawn_local(async move {
-                let subscribed = subscribed(&key).await;
+                let subscribed = subscribed(&key, to).await;
                 is_asking.set(false);
                 match subscribed {
                     Ok(body) => ask.emit(Ask {

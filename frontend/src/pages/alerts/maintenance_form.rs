@@ -113,7 +113,7 @@ fn time(draft: &UseStateHandle<Draft>, index: usize, interval: &Interval) -> Htm
                 { for WEEKDAYS.iter().enumerate().map(day) }
             </div>
             <div class="form__grid">
-                { text("Times of day, such as 22:00-24:00, 00:00-02:00; empty: all day", &interval.times,
+                { text("Times of day, such as 12:00-13:00, 22:00-06:00; empty: all day", &interval.times,
                     |interval, text| interval.times = text) }
                 { text("Time zone, such as Europe/Paris; empty: UTC", &interval.zone,
                     |interval, text| interval.zone = text) }

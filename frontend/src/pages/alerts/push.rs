@@ -7,10 +7,27 @@ use js_sys::{Array, Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 
-use crate::platform;
+use crate::{net::config::encode_query, platform};
 
 /// The worker, beside the page.
 const WORKER: &str = "notifications.js";
+
+/// How and where a browser says that it has subscribed.
+#[derive(Debug)]
+pub(super) struct Saying {
+    /// What it is called.
+    pub(super) name: String,
+    /// The address that it is said to.
+    pub(super) to: String,
+}
+
+impl Saying {
+    /// The worker's address, which tells it the same: a browser may subscribe anew by itself.
+    fn worker(&self) -> String {
+        let (to, name) = (encode_query(&self.to), encode_query(&self.name));
+        [WORKER, "?to=", &to, "&name=", &name].concat()
+    }
+}
 
 fn property(of: &JsValue, name: &str) -> JsValue {
     Reflect::get(of, &name.into()).unwrap_or_default()
@@ -68,32 +85,38 @@ fn said(error: &JsValue) -> String {
 }
 
 /// The worker's address, as pages that trust no text for a script have it.
-fn worker() -> JsValue {
+fn trusted(worker: &str) -> JsValue {
     let types = property(&window(), "trustedTypes");
     if types.is_undefined() {
-        return WORKER.into();
+        return worker.into();
     }
     let same = Closure::once_into_js(|text: JsValue| text);
     let rules = object(&[("createScriptURL", same)]);
     let policy = call(&types, "createPolicy", &["pulseboard-worker".into(), rules]);
-    let trusted = policy.and_then(|policy| call(&policy, "createScriptURL", &[WORKER.into()]));
-    trusted.unwrap_or_else(|_refused| WORKER.into())
+    let trusted = policy.and_then(|policy| call(&policy, "createScriptURL", &[worker.into()]));
+    trusted.unwrap_or_else(|_refused| worker.into())
 }
 
-async fn registration() -> Result<JsValue, JsValue> {
+async fn registration(saying: &Saying) -> Result<JsValue, JsValue> {
     // Looked for anew each time that it is asked for, whatever a cache says.
     let options = object(&[("updateViaCache", "none".into())]);
-    ask(&workers(), "register", &[worker(), options]).await?;
+    ask(
+        &workers(),
+        "register",
+        &[trusted(&saying.worker()), options],
+    )
+    .await?;
     let ready: Promise = property(&workers(), "ready").dyn_into()?;
     JsFuture::from(ready).await
 }
 
 /// Subscribes this browser with the server's key, and gives what it says of that as JSON. The
-/// browser asks for its permission, so this begins with a click.
+/// browser asks for its permission, so this begins with a click. The worker is told how and where
+/// that is said.
 ///
 /// # Errors
 /// Why it does not, in words.
-pub(super) async fn subscribe(key: &str) -> Result<String, String> {
+pub(super) async fn subscribe(key: &str, saying: &Saying) -> Result<String, String> {
     let notifier: JsValue = platform::notifier().map_or(JsValue::UNDEFINED, Into::into);
     let asked = ask(&notifier, "requestPermission", &[]).await;
     let allowed = asked.ok().and_then(|answer| answer.as_string());
@@ -101,7 +124,7 @@ pub(super) async fn subscribe(key: &str) -> Result<String, String> {
         return Err("This browser was not let notify".to_owned());
     }
     let failed = |error: JsValue| ["This browser did not subscribe: ", &said(&error)].concat();
-    let manager = property(&registration().await.map_err(failed)?, "pushManager");
+    let manager = property(&registration(saying).await.map_err(failed)?, "pushManager");
     let options = || {
         object(&[
             ("userVisibleOnly", true.into()),
