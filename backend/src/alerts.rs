@@ -70,7 +70,7 @@ struct FromBus {
 impl FromBus {
     /// Has the feed told what other servers send, too.
     fn begin(feed: &Arc<Feed<AlertPayload>>, bus: &Arc<dyn Bus>) -> Subscription {
-        bus.subscribe(FeedKey::own(Kind::Alert), Arc::new(Self::new(feed)))
+        bus.subscribe(alerts_key(), Arc::new(Self::new(feed)))
     }
 
     fn new(feed: &Arc<Feed<AlertPayload>>) -> Self {

@@ -141,21 +141,10 @@ async fn what_people_make_at_one_server_is_at_all_of_them() {
     let has_ops = |answer: &Value| lists(answer, "receivers", "name", "ops");
     soon("a receiver", &all, "/api/receivers", "shop", has_ops).await;
     // two at once, at two servers: both are there
+    let [x, y] = ["x", "y"].map(|name| hook(name, "http://127.0.0.1:9/"));
     let (one, other) = tokio::join!(
-        send(
-            &a,
-            ("POST", "/api/receivers"),
-            "shop",
-            &hook("x", "http://127.0.0.1:9/"),
-            &[]
-        ),
-        send(
-            &b,
-            ("POST", "/api/receivers"),
-            "shop",
-            &hook("y", "http://127.0.0.1:9/"),
-            &[]
-        ),
+        send(&a, ("POST", "/api/receivers"), "shop", &x, &[]),
+        send(&b, ("POST", "/api/receivers"), "shop", &y, &[]),
     );
     assert_eq!((one.0, other.0), (201, 201), "{one:?} {other:?}");
     soon("both", &all, "/api/receivers", "shop", |answer| {
