@@ -21,6 +21,10 @@ use serde_json::{Value, json};
 use recorder::Recorder;
 use servers::{Redis, Server, eventually, has_redis};
 
+/// Of an admin, and as servers are told of it.
+const ADMIN: &str = "a-token-of-an-admin-for-tests";
+const TOKENS: (&str, &str) = ("AUTH_TOKENS", "a-token-of-an-admin-for-tests=admin");
+
 /// What is made at one server is at all others within this.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -41,7 +45,7 @@ async fn send(
     if !body.is_null() {
         asked = asked.json(body);
     }
-    let asked = asked.header("x-tenant-id", tenant);
+    let asked = asked.bearer_auth(ADMIN).header("x-tenant-id", tenant);
     let answer = asked.send().await.expect("an answer");
     let status = answer.status().as_u16();
     if let Some(after) = answer.headers().get("retry-after") {
@@ -123,7 +127,7 @@ async fn what_people_make_at_one_server_is_at_all_of_them() {
         return;
     }
     let mut redis = Redis::start();
-    let more = [("METRIC_SOURCE", "none"), ("NOTIFY_PRIVATE", "on")];
+    let more = [TOKENS, ("METRIC_SOURCE", "none"), ("NOTIFY_PRIVATE", "on")];
     let [a, b, c] = ["a", "b", "c"].map(|name| Server::start(name, &redis, &more));
     for server in [&a, &b, &c] {
         server.is_joined_by(3).await;
@@ -357,6 +361,7 @@ async fn people_are_told_once_whoever_is_killed_or_stands_still() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = one_by_one(folder.path(), &recorder.url);
     let more = [
+        TOKENS,
         ("METRIC_SOURCE", "none"),
         ("NOTIFY_PRIVATE", "on"),
         ("NOTIFY_BUDGET", "off"),
@@ -410,11 +415,18 @@ async fn people_are_told_once_whoever_is_killed_or_stands_still() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         servers[dies] = Server::start(name, &redis, &more);
         servers[dies].is_joined_by(3).await;
-        eprintln!("round {round}: {name} was killed at {}", now_s() - first);
+        eprintln!(
+            "round {round}: {name} was killed at {}",
+            now_s().saturating_sub(first)
+        );
     }
     let stands = holder(&servers).await;
     servers[stands].signal("STOP");
-    eprintln!("{} stands still at {}", names[stands], now_s() - first);
+    eprintln!(
+        "{} stands still at {}",
+        names[stands],
+        now_s().saturating_sub(first)
+    );
     tokio::time::sleep(Duration::from_secs(8)).await;
     servers[stands].signal("CONT");
 
@@ -512,6 +524,7 @@ async fn a_server_that_is_alone_tells_what_it_is_to_tell() {
     let of = |prefix: &'static str, alone: &'static str, recorder: &Recorder, place: usize| {
         let config = one_by_one(folders[place].path(), &recorder.url);
         let more = [
+            TOKENS,
             ("METRIC_SOURCE", "none"),
             ("NOTIFY_PRIVATE", "on"),
             ("REDIS_PREFIX", prefix),
