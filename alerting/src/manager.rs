@@ -207,6 +207,18 @@ impl Manager {
         self.publish(event);
     }
 
+    /// The same of what the other servers of the service have been told already.
+    pub fn tell_sent(&self, event: AlertEvent) {
+        self.publish_by(event, |sink, offset, event| {
+            sink.publish_sent(offset, event);
+        });
+    }
+
+    /// Another server of the service has published this.
+    pub fn hear(&self, event: AlertEvent) {
+        self.publish_by(event, |sink, offset, event| sink.hear(offset, event));
+    }
+
     /// The server's own rules from now on. One that is there goes on with its incident; the
     /// incident of one that is not there any more ends.
     pub fn set_rules(&self, rules: impl IntoIterator<Item = Rule>, now_ms: i64) {
@@ -276,6 +288,10 @@ impl Manager {
     }
 
     fn publish(&self, event: AlertEvent) {
+        self.publish_by(event, |sink, offset, event| sink.publish(offset, event));
+    }
+
+    fn publish_by(&self, event: AlertEvent, tell: impl Fn(&dyn AlertSink, u64, &AlertEvent)) {
         {
             let mut incidents = self.incidents.lock();
             let alert = &event.alert;
@@ -286,7 +302,7 @@ impl Manager {
             let offset = incidents.next;
             incidents.next += 1;
             for sink in &self.sinks {
-                sink.publish(offset, &event);
+                tell(&**sink, offset, &event);
             }
         }
         // After the lock: a log that is slow to be written holds nobody up.

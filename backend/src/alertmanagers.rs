@@ -12,6 +12,9 @@
 //! a restart what still fires is told, and what ended meanwhile ends by itself where it is not told
 //! again.
 //!
+//! Of several servers the one tells that acts for the tenant; the others know what there is to be
+//! told, and go on with it when that is them.
+//!
 //! The default tenant's alerts are told, and the server's own. What others sent to `/api/v2` is
 //! not: it would come back.
 
@@ -43,6 +46,7 @@ pub use self::lane::View;
 use self::{book::Book, lane::Lane, post::Made};
 use crate::{
     base::clock::{Clock, millis},
+    cluster::alike::{Alike, Role},
     notifying::{generator, is_ours},
     settings::Settings,
 };
@@ -66,6 +70,8 @@ pub struct Alertmanagers {
     clock: Clock,
     external_url: String,
     is_wanted: bool,
+    /// Where there are other servers, one of them tells.
+    alike: Option<Arc<Alike>>,
     /// Leaf lock.
     book: Mutex<Book>,
     /// By id. Leaf lock.
@@ -93,11 +99,12 @@ enum Answer {
 impl Alertmanagers {
     /// Nobody is told yet.
     #[must_use]
-    pub fn new(settings: &Settings, clock: Clock) -> Arc<Self> {
+    pub fn new(settings: &Settings, clock: Clock, alike: Option<Arc<Alike>>) -> Arc<Self> {
         Arc::new(Self {
             clock,
             external_url: settings.external_address(),
             is_wanted: settings.prometheus_config.is_some(),
+            alike,
             book: Mutex::default(),
             lanes: Mutex::default(),
             numbers: AtomicU64::new(0),
@@ -238,6 +245,11 @@ impl Alertmanagers {
             if made.sent.is_empty() {
                 continue;
             }
+            // Whoever acts for the tenant tells; it is remembered here for when that is this one.
+            if !self.tells() {
+                self.took(&lane, &made.sent);
+                continue;
+            }
             let count = made.sent.len() as u64;
             match post(&who, &made).await {
                 Answer::Taken => {
@@ -274,6 +286,12 @@ impl Alertmanagers {
                 }
             }
         }
+    }
+
+    /// Whether this server is the one that tells.
+    fn tells(&self) -> bool {
+        let role = self.alike.as_ref().map(|alike| alike.role(DEFAULT_TENANT));
+        role != Some(Role::Theirs)
     }
 
     /// Writes a request. Relabelling many alerts takes its time, and holds up no worker.
@@ -330,6 +348,10 @@ impl Alertmanagers {
 
 impl AlertSink for Alertmanagers {
     fn publish(&self, _offset: u64, event: &AlertEvent) {
+        self.hear(event);
+    }
+
+    fn hear(&self, _offset: u64, event: &AlertEvent) {
         self.hear(event);
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::{ALERTS_KEPT, AlertEvent, AlertSink, Manager, Query, Rule};
-use pulseboard_bus::{Bus, FeedKey, FeedSink, Kind, Refused, Subscription};
+use pulseboard_bus::{Bus, FeedSink, Subscription};
 use pulseboard_feed::{
     At, Bounds, Epoch, Fanout, Feed, Frame, NotPortable, Payload, Portable, portable,
     wire::{self, Framing},
@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     base::{json::json_text, telemetry::Telemetry},
+    cluster::voice::{ALERT_VERSION, Said, Voice, alert_frame, alerts_key},
     ticks::window::Tick,
 };
 
@@ -53,12 +54,9 @@ pub struct Alerts {
 /// Puts what is sent into the feed; where other servers have it too, over the bus.
 struct IntoFeed {
     feed: Arc<Feed<AlertPayload>>,
-    shared: Option<Arc<dyn Bus>>,
+    shared: Option<(Arc<dyn Bus>, Arc<Voice>)>,
     sent: Counter,
 }
-
-/// The first byte of an alert on the bus: what is of another version is passed over.
-const VERSION: u8 = 1;
 
 /// Puts what comes from the bus into the feed.
 struct FromBus {
@@ -72,7 +70,7 @@ struct FromBus {
 impl FromBus {
     /// Has the feed told what other servers send, too.
     fn begin(feed: &Arc<Feed<AlertPayload>>, bus: &Arc<dyn Bus>) -> Subscription {
-        bus.subscribe(FeedKey::own(Kind::Alert), Arc::new(Self::new(feed)))
+        bus.subscribe(alerts_key(), Arc::new(Self::new(feed)))
     }
 
     fn new(feed: &Arc<Feed<AlertPayload>>) -> Self {
@@ -96,7 +94,7 @@ impl FromBus {
     }
 
     fn read(frame: &Bytes) -> Option<AlertPayload> {
-        let form = portable::of_version(VERSION, frame);
+        let form = portable::of_version(ALERT_VERSION, frame);
         let read = form.and_then(|form| AlertPayload::from_bytes(form).ok());
         if read.is_none() {
             tracing::warn!("an alert of another server cannot be read here");
@@ -160,27 +158,21 @@ impl FeedSink for FromBus {
 impl AlertSink for IntoFeed {
     fn publish(&self, offset: u64, event: &AlertEvent) {
         self.sent.inc();
-        let Some(bus) = &self.shared else {
+        let Some((bus, voice)) = &self.shared else {
             let epoch = self.feed.epoch();
             let payload = AlertPayload(event.clone());
             self.feed.append_at(At { epoch, offset }, payload);
             return;
         };
-        let send = |event: AlertEvent| {
-            let frame = portable::versioned(VERSION, &AlertPayload(event).to_bytes());
-            bus.publish(&FeedKey::own(Kind::Alert), None, frame)
-        };
-        let sent = match send(event.clone()) {
-            // Its rule can be asked for; that it fires is to be known.
-            Err(Refused::TooLarge { .. }) => send(AlertEvent {
-                detail: None,
-                ..event.clone()
-            }),
-            sent => sent,
-        };
-        if let Err(refused) = sent {
+        if let Err(refused) = bus.publish(&alerts_key(), None, alert_frame(event)) {
             tracing::error!(%refused, rule = event.alert.rule, "an alert was not told to viewers");
         }
+        let now_ms = event.alert.timestamp.as_millis();
+        voice.say(now_ms, Said::Event(Box::new(event.clone())));
+    }
+
+    fn publish_sent(&self, _offset: u64, _event: &AlertEvent) {
+        self.sent.inc();
     }
 }
 
@@ -195,12 +187,12 @@ impl Alerts {
         before: Option<Arc<dyn AlertSink>>,
         after: Vec<Arc<dyn AlertSink>>,
         telemetry: &Telemetry,
-        (fanout, shared): (&Fanout, Option<&Arc<dyn Bus>>),
+        (fanout, shared): (&Fanout, Option<(Arc<dyn Bus>, Arc<Voice>)>),
     ) -> Arc<Self> {
         let feed = Feed::new(epoch, ALERT_LOG, fanout);
         let into_feed = IntoFeed {
             feed: Arc::clone(&feed),
-            shared: shared.cloned(),
+            shared: shared.clone(),
             sent: telemetry.counter(
                 "pulseboard_alerts_sent",
                 "Alerts published, firing and resolved.",
@@ -213,7 +205,7 @@ impl Alerts {
             .collect();
         Arc::new(Self {
             manager: Manager::new(rules, repeat, sinks),
-            _shared: shared.map(|bus| FromBus::begin(&feed, bus)),
+            _shared: shared.map(|(bus, _)| FromBus::begin(&feed, &bus)),
             feed,
         })
     }

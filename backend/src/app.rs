@@ -24,7 +24,7 @@ use crate::{
     archive::Archive,
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     certificate::Certificate,
-    cluster::Cluster,
+    cluster::{Cluster, alike::Alike},
     expressions::Evaluating,
     incidents::Incidents,
     ingest::Ingest,
@@ -85,6 +85,10 @@ pub struct Parts {
     pub clock: Clock,
     /// The other servers of the service, where there may be some.
     pub cluster: Option<Arc<Cluster>>,
+    /// What all of them have alike, and who does what one does for all.
+    pub alike: Option<Arc<Alike>>,
+    /// Held while what they changed is taken in.
+    following: tokio::sync::Mutex<()>,
     /// This server's counters.
     pub telemetry: Arc<Telemetry>,
     /// The built-in tick: window and feed.
@@ -196,6 +200,11 @@ impl App {
             Some(folder) => Documents::open(folder)?,
             None => Documents::in_memory(),
         });
+        let alike = cluster.as_ref().map(|cluster| {
+            let alone = settings.alerts_alone;
+            Alike::new(cluster.redis(), &documents, alone, &telemetry)
+        });
+        let voice = alike.as_ref().map(|alike| Arc::clone(alike.voice()));
         let registry = Registry::new(limits, Arc::clone(&telemetry), cluster.clone());
         let access = Arc::new(Access::new(
             &mut settings,
@@ -229,10 +238,15 @@ impl App {
         .map(Arc::new)
         .map_err(io::Error::other)?;
         let journal = storage.journal.clone();
-        let incidents = Incidents::open(folder, &telemetry)?;
-        let notifying =
-            Notifying::new(&settings, &documents, &incidents, clock.clone(), &telemetry)?;
-        let alertmanagers = Alertmanagers::new(&settings, clock.clone());
+        let incidents = Incidents::open(folder, &telemetry, voice.clone())?;
+        let notifying = Notifying::new(
+            &settings,
+            (&documents, alike.as_ref()),
+            &incidents,
+            clock.clone(),
+            &telemetry,
+        )?;
+        let alertmanagers = Alertmanagers::new(&settings, clock.clone(), alike.clone());
         let alerts = Alerts::new(
             epoch,
             default_rules(),
@@ -245,7 +259,13 @@ impl App {
                 Arc::clone(&alertmanagers) as Arc<_>,
             ],
             &telemetry,
-            (&fanout, cluster.as_ref().map(|cluster| cluster.bus())),
+            (
+                &fanout,
+                cluster
+                    .as_ref()
+                    .map(|cluster| Arc::clone(cluster.bus()))
+                    .zip(voice),
+            ),
         );
         let counts = settings.metric_source != SourceKind::Simulator;
         let operator = Operator::new(
@@ -315,6 +335,9 @@ impl App {
             )?),
             None => None,
         };
+        if let Some(alike) = &alike {
+            documents.share(Arc::clone(alike) as Arc<_>);
+        }
         let archive = Archive::open(
             &settings,
             &storage.engine,
@@ -348,7 +371,7 @@ impl App {
                 &storage.engine,
                 clock.clone(),
                 &alerts,
-                &documents,
+                (&documents, alike.as_ref()),
                 (&telemetry, evaluating.clone()),
             ),
             evaluating,
@@ -373,6 +396,8 @@ impl App {
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
             started_ms: clock.steady_ms(),
+            alike,
+            following: tokio::sync::Mutex::default(),
             clock,
             settings,
         })))
@@ -382,6 +407,39 @@ impl App {
     #[must_use]
     pub fn take_watch_dues(&self) -> Option<mpsc::Receiver<Due>> {
         self.watch_dues.lock().take()
+    }
+
+    /// Has what other servers have changed be known here. Nothing where there are none.
+    ///
+    /// # Errors
+    /// They cannot be reached; in words.
+    pub async fn catch_up(self: &Arc<Self>) -> Result<(), String> {
+        let Some(alike) = &self.alike else {
+            return Ok(());
+        };
+        alike.copy().await.map_err(|error| error.to_string())?;
+        // What somebody else is taking in is waited for.
+        let _following = self.following.lock().await;
+        let changed = alike.take_changed();
+        let is_known = self.notifying.knows_people();
+        if is_known && changed.documents.is_empty() && changed.states.is_empty() && !changed.is_new
+        {
+            return Ok(());
+        }
+        let (app, alike) = (Arc::clone(self), Arc::clone(alike));
+        let followed = tokio::task::spawn_blocking(move || {
+            if changed
+                .documents
+                .iter()
+                .any(|name| name.starts_with("rules/"))
+            {
+                app.rules.follow_documents();
+            }
+            app.notifying.follow(&alike, &changed);
+            app.rules
+                .follow_states(&alike, |name| changed.states.contains(name));
+        });
+        followed.await.map_err(|error| error.to_string())
     }
 
     /// What an item is counted in.

@@ -1,10 +1,13 @@
-//! Several servers as one service: the bus between them, who is there, and how this one stands.
+//! Several servers as one service: the bus between them, who is there, how this one stands, and
+//! what all of them have `alike`.
 //!
 //! Without `REDIS_URL` there is nothing of it, and everything is as it is on one server. Whoever
 //! has something that all servers are to have alike is given the bus where there is one; whoever
 //! asks how things stand asks here.
 
+pub mod alike;
 pub mod report;
+pub mod voice;
 
 use std::{
     fs, io,
@@ -130,6 +133,12 @@ impl Cluster {
     #[must_use]
     pub fn bus(&self) -> &Arc<dyn Bus> {
         &self.bus
+    }
+
+    /// The bus with all that it has.
+    #[must_use]
+    pub fn redis(&self) -> &Arc<Redis> {
+        &self.redis
     }
 
     /// What the servers share beside feeds; each question to it is a round trip.

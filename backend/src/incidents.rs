@@ -26,7 +26,10 @@ use self::{
     file::{Journal, write_line},
     labelling::Labelling,
 };
-use crate::base::{clock::Clock, data_dir::INCIDENTS, telemetry::Telemetry};
+use crate::{
+    base::{clock::Clock, data_dir::INCIDENTS, json::json_text, telemetry::Telemetry},
+    cluster::voice::{Said, Voice},
+};
 
 /// Lines that wait for the disk; past it the file is written anew, from what is held anyway.
 const WAITING_BYTES_MAX: usize = 8 << 20;
@@ -51,6 +54,8 @@ pub struct Incidents {
     written: watch::Sender<Written>,
     failures: Counter,
     labelling: Labelling,
+    /// Where other servers have the same incidents.
+    voice: Option<Arc<Voice>>,
 }
 
 #[derive(Default)]
@@ -77,7 +82,11 @@ impl Incidents {
     ///
     /// # Errors
     /// The file is there and cannot be read.
-    pub fn open(folder: Option<PathBuf>, telemetry: &Telemetry) -> io::Result<Arc<Self>> {
+    pub fn open(
+        folder: Option<PathBuf>,
+        telemetry: &Telemetry,
+        voice: Option<Arc<Voice>>,
+    ) -> io::Result<Arc<Self>> {
         let mut book = Book::default();
         let journal = match folder {
             None => None,
@@ -110,6 +119,7 @@ impl Incidents {
                 "Times that the disk did not take what became of incidents.",
             ),
             labelling: Labelling::default(),
+            voice,
         }))
     }
 
@@ -146,8 +156,42 @@ impl Incidents {
         }
     }
 
-    /// Adds what happened to an incident of a tenant; false where there is none.
+    /// Adds what happened to an incident of a tenant, on all servers; false where there is none.
     pub fn add(&self, tenant: &str, id: Uuid, entry: Entry) -> bool {
+        if let Some(voice) = &self.voice {
+            let said = Said::Entry {
+                tenant: tenant.into(),
+                incident: id,
+                entry: json_text(&entry),
+            };
+            voice.say(entry.at_ms, said);
+        }
+        self.add_here(tenant, id, entry)
+    }
+
+    /// Whether an alert is in its incident's timeline already.
+    #[must_use]
+    pub fn has(&self, event: &AlertEvent) -> bool {
+        let known = self.get(keeper_of(event), event.alert.incident);
+        known.is_some_and(|known| known.has(event))
+    }
+
+    /// Adds what another server says that happened, as JSON; what is there already is not added.
+    pub fn hear_entry(&self, tenant: &str, id: Uuid, entry: &str) {
+        let entry: Entry = match serde_json::from_str(entry) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::warn!(%error, "what happened in an incident cannot be read here");
+                return;
+            }
+        };
+        let known = self.get(tenant, id);
+        if known.is_some_and(|known| !known.entries.contains(&entry)) {
+            self.add_here(tenant, id, entry);
+        }
+    }
+
+    fn add_here(&self, tenant: &str, id: Uuid, entry: Entry) -> bool {
         let mut held = self.held.lock();
         let change = held.book.add(tenant, id, entry, None);
         let is_there = change.is_some();
@@ -319,6 +363,10 @@ impl AlertSink for Incidents {
         held.write(keeper_of(event), change);
         drop(held);
         self.changed.notify_one();
+    }
+
+    fn hear(&self, offset: u64, event: &AlertEvent) {
+        self.publish(offset, event);
     }
 }
 

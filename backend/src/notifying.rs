@@ -14,6 +14,10 @@
 //! meanwhile, a notification that is made again has the same key as long as it says the same at the
 //! same time.
 //!
+//! Of several servers one acts for a tenant ([`several`]): it is fed, it notifies, and it writes what
+//! it knows with its lease's token before anybody is told. The others show that. What people made
+//! (`people`: silences, windows, acknowledgements) is a document each, which all servers have.
+//!
 //! The file is the default tenant's, and so are the server's own alerts. Others have the receivers
 //! that they made.
 
@@ -23,7 +27,9 @@ mod file;
 mod keeping;
 mod made;
 mod name;
+mod people;
 mod rounds;
+mod several;
 mod state;
 mod subscribing;
 mod windows;
@@ -34,7 +40,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -57,13 +63,15 @@ use tokio::sync::{Notify, watch};
 
 use self::{
     browsers::Browsers,
-    carrier::{Carrier, way_of},
+    carrier::{Carrier, Tells, way_of},
     file::Loaded,
+    people::Made,
     state::Outcome,
 };
 pub use self::{
     file::check,
     made::{Change, MakeError, NOBODY},
+    people::Untold,
     state::{NOTIFICATION_FAILED, State},
 };
 use crate::{
@@ -71,9 +79,10 @@ use crate::{
     base::{
         clock::Clock,
         data_dir,
-        documents::Documents,
+        documents::{DocumentError, Documents},
         telemetry::{Limit, Telemetry},
     },
+    cluster::alike::Alike,
     incidents::{
         Incidents,
         entry::{Entry, FROM_OTHERS, Kind},
@@ -97,6 +106,9 @@ const QUEUE_BYTES_MAX: usize = 16 << 20;
 /// After a failure it is tried again.
 const RETRY_MS: i64 = 2_000;
 
+/// Changes at other servers that one gives way to.
+const CONFLICTS_MAX: u32 = 5;
+
 /// A round that takes longer is none that works.
 const ROUND_MS_MAX: i64 = 30_000;
 
@@ -116,6 +128,10 @@ pub struct Notifying {
     /// Of the tenants' states and of the outbox; `None` keeps everything in memory.
     folder: Option<PathBuf>,
     documents: Arc<Documents>,
+    /// Where there are other servers.
+    alike: Option<Arc<Alike>>,
+    /// Whether what people made at other servers is known.
+    knows_people: AtomicBool,
     incidents: Arc<Incidents>,
     telemetry: Arc<Telemetry>,
     /// Each with a lock of its own. Leaf lock.
@@ -155,6 +171,12 @@ struct Tenant {
     /// Held while its file is written, so that the newest state is the last one written; taken
     /// before `state`.
     writing: Mutex<()>,
+    /// By which right this server acts for the tenant, of several servers.
+    term: AtomicU64,
+    /// Which of the states that those who acted wrote is known here.
+    seen: AtomicU64,
+    /// When what people made and is long over was last looked for, by the steady clock.
+    tidied_ms: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -223,6 +245,20 @@ pub enum WindowError {
     /// There is no room for the tenant.
     #[error(transparent)]
     TooManyTenants(#[from] TooManyTenants),
+    /// The other servers cannot be told.
+    #[error(transparent)]
+    Untold(#[from] Untold),
+}
+
+/// Why nothing becomes of a silence, whatever it says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSilence {
+    /// There is no room for the tenant.
+    #[error(transparent)]
+    TooManyTenants(#[from] TooManyTenants),
+    /// The other servers cannot be told.
+    #[error(transparent)]
+    Untold(#[from] Untold),
 }
 
 /// What was done is in memory alone.
@@ -248,7 +284,7 @@ impl Notifying {
     /// The file is wrong, in one line; or what is stored cannot be read.
     pub fn new(
         settings: &Settings,
-        documents: &Arc<Documents>,
+        (documents, alike): (&Arc<Documents>, Option<&Arc<Alike>>),
         incidents: &Arc<Incidents>,
         clock: Clock,
         telemetry: &Arc<Telemetry>,
@@ -266,6 +302,8 @@ impl Notifying {
             budget: settings.notify_budget,
             folder,
             documents: Arc::clone(documents),
+            alike: alike.cloned(),
+            knows_people: AtomicBool::new(false),
             incidents: Arc::clone(incidents),
             telemetry: Arc::clone(telemetry),
             tenants: Mutex::default(),
@@ -388,7 +426,16 @@ impl Notifying {
         };
         let courier = Courier::new(self.directory.clone(), self.sender.clone());
         let told = Arc::downgrade(self);
-        let outbox = Outbox::open(options, Arc::new(Carrier(courier)), move |event| {
+        let tells = Arc::downgrade(self);
+        let carrier = Carrier {
+            courier,
+            tells: Tells(Box::new(move |tenant| {
+                tells
+                    .upgrade()
+                    .is_some_and(|notifying| notifying.tells(tenant))
+            })),
+        };
+        let outbox = Outbox::open(options, Arc::new(carrier), move |event| {
             if let Some(notifying) = told.upgrade() {
                 notifying.told.lock().push(event);
                 notifying.wake.notify_one();
@@ -412,12 +459,15 @@ impl Notifying {
         };
         drop(self.started.set(started));
         self.queue.lock().is_short = true;
-        self.settle_told(now_ms);
+        // Of several servers whoever acts for a tenant does so.
+        if self.alike.is_none() {
+            self.settle_told(now_ms, |_| true);
+        }
         Ok(())
     }
 
     /// Incidents of alerts that others sent, and of ways that fail, which nobody goes on with, end.
-    fn settle_told(&self, now_ms: i64) {
+    fn settle_told(&self, now_ms: i64, is_asked: impl Fn(&str) -> bool) {
         let Some(started) = self.started.get() else {
             return;
         };
@@ -428,6 +478,9 @@ impl Notifying {
             }
             let tenant = event.tenant.clone();
             let tenant = tenant.unwrap_or_else(|| DEFAULT_TENANT.into());
+            if !is_asked(&tenant) {
+                continue;
+            }
             told.entry(tenant).or_default().push(event);
         }
         for (name, events) in told {
@@ -481,7 +534,10 @@ impl Notifying {
         let (config, templates) = self.config_of(tenant);
         self.directory
             .set(tenant, config.all_receivers(), templates);
-        let state = State::new(Arc::clone(&name), config, self.options(tenant));
+        let mut state = State::new(Arc::clone(&name), config, self.options(tenant));
+        if self.alike.is_some() {
+            state.keep_notifications();
+        }
         Tenant::new(name, state)
     }
 
@@ -513,6 +569,9 @@ impl Notifying {
         alerts: Vec<PostedAlert>,
     ) -> Result<Vec<Refused>, TooManyTenants> {
         let now_ms = self.clock.now_ms();
+        if self.pass_on(tenant, &alerts, now_ms) {
+            return Ok(Vec::new());
+        }
         let tenant = self.tenant(tenant)?;
         let mut state = tenant.state.lock();
         let refused = state.take_posted(now_ms, self.repeat_ms, alerts);
@@ -526,13 +585,14 @@ impl Notifying {
     /// Makes or changes a silence, and says so in the timelines of what it silences. Its identity.
     ///
     /// # Errors
-    /// It cannot be, or there are too many tenants.
+    /// It cannot be, there are too many tenants, or the other servers cannot be told.
     pub fn silence(
         &self,
         tenant: &str,
         silence: PostableSilence,
         by: &str,
-    ) -> Result<Result<String, SilenceError>, TooManyTenants> {
+    ) -> Result<Result<String, SilenceError>, NoSilence> {
+        let before = silence.id.clone();
         let now_ms = self.clock.now_ms();
         let until_ms = silence.ends_at.0;
         let comment = silence.comment.clone();
@@ -545,7 +605,13 @@ impl Notifying {
             return Ok(made);
         };
         let silenced = silenced_by(&state, now_ms, &id);
+        let kept = |id: &str| state.manager().kept_silence(id).cloned();
+        let (made, replaced) = (kept(&id), kept(&before).filter(|_| before != id));
         drop(state);
+        self.put_people(&tenant, Made::Silences, &id, made.as_ref())?;
+        if replaced.is_some() {
+            self.put_people(&tenant, Made::Silences, &before, replaced.as_ref())?;
+        }
         for fingerprint in silenced {
             let entry = Entry {
                 by: Some(by.to_owned()),
@@ -563,39 +629,58 @@ impl Notifying {
     /// Ends a silence; one that has ended stays as it is.
     ///
     /// # Errors
-    /// There is none.
-    pub fn expire(&self, tenant: &str, id: &str) -> Result<(), SilenceError> {
-        let tenant = self.known(tenant).ok_or(SilenceError::NotFound)?;
+    /// The other servers cannot be told; or there is none.
+    pub fn expire(&self, tenant: &str, id: &str) -> Result<Result<(), SilenceError>, Untold> {
+        let Some(tenant) = self.known(tenant) else {
+            return Ok(Err(SilenceError::NotFound));
+        };
         let now_ms = self.clock.now_ms();
-        tenant
-            .state
-            .lock()
-            .manager_mut()
-            .expire_silence(now_ms, id)?;
+        let ended = {
+            let mut state = tenant.state.lock();
+            if let Err(error) = state.manager_mut().expire_silence(now_ms, id) {
+                return Ok(Err(error));
+            }
+            state.manager().kept_silence(id).cloned()
+        };
+        self.put_people(&tenant, Made::Silences, id, ended.as_ref())?;
         self.wake.notify_one();
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Somebody takes an alert in hand.
     ///
     /// # Errors
-    /// It is over, or the text or the end cannot be.
-    pub fn acknowledge(&self, tenant: &str, ack: Ack) -> Result<(), AckError> {
-        let tenant = self.known(tenant).ok_or(AckError::NotFiring)?;
+    /// The other servers cannot be told; or it is over, or the text or the end cannot be.
+    pub fn acknowledge(&self, tenant: &str, ack: Ack) -> Result<Result<(), AckError>, Untold> {
+        let Some(tenant) = self.known(tenant) else {
+            return Ok(Err(AckError::NotFiring));
+        };
         let now_ms = self.clock.now_ms();
-        tenant.state.lock().manager_mut().acknowledge(now_ms, ack)?;
+        let acknowledged = {
+            let mut state = tenant.state.lock();
+            state.manager_mut().acknowledge(now_ms, ack.clone())
+        };
+        // Whoever acts for the tenant may know by now that it fires.
+        if matches!(acknowledged, Ok(()) | Err(AckError::NotFiring)) {
+            let id = ack.fingerprint.to_string();
+            self.put_people(&tenant, Made::Acks, &id, Some(&ack))?;
+        }
         self.wake.notify_one();
-        Ok(())
+        Ok(acknowledged)
     }
 
     /// Nobody has it in hand any more; whether somebody had.
-    pub fn unacknowledge(&self, tenant: &str, fingerprint: Fingerprint) -> bool {
+    ///
+    /// # Errors
+    /// The other servers cannot be told.
+    pub fn unacknowledge(&self, tenant: &str, fingerprint: Fingerprint) -> Result<bool, Untold> {
         let Some(tenant) = self.known(tenant) else {
-            return false;
+            return Ok(false);
         };
         let ack = tenant.state.lock().manager_mut().unacknowledge(fingerprint);
+        self.put_people::<Ack>(&tenant, Made::Acks, &fingerprint.to_string(), None)?;
         self.wake.notify_one();
-        ack.is_some()
+        Ok(ack.is_some())
     }
 
     /// Changes the receivers that a tenant made, and goes on by them. Blocks.
@@ -610,7 +695,22 @@ impl Notifying {
             .tenant(tenant)
             .map_err(|error| MakeError::Invalid(error.to_string()))?;
         let _changing = self.changing.lock();
-        let config = made::change(&self.documents, &tenant.name, change)?;
+        let mut tries = 0;
+        let config = loop {
+            match made::change(&self.documents, &tenant.name, change.clone()) {
+                // At another server somebody changed another one of them: both are to be.
+                Err(MakeError::Document(DocumentError::Conflict { .. }))
+                    if tries < CONFLICTS_MAX
+                        && self
+                            .alike
+                            .as_ref()
+                            .is_some_and(|alike| alike.copy_now().is_ok()) =>
+                {
+                    tries += 1;
+                }
+                changed => break changed?,
+            }
+        };
         let config = self.browsers.beside(&tenant.name, config);
         self.use_config(&tenant, config, Arc::new(Templates::new()));
         Ok(())
@@ -623,6 +723,11 @@ impl Notifying {
         let mut state = tenant.state.lock();
         state.set_config(now_ms, Arc::clone(&config));
         let effects = state.take_effects();
+        if !self.acts(tenant) {
+            // Whoever acts follows the same configuration, and says what comes of it.
+            drop((effects, state.take_to_send()));
+            return;
+        }
         drop(state);
         self.carry_out(&tenant.name, effects);
         if let Some(started) = self.started.get() {
@@ -708,8 +813,8 @@ impl Notifying {
         let Some(started) = self.started.get() else {
             return Vec::new();
         };
-        let lines = started.outbox.deliveries(tenant).into_iter();
-        let lines = lines.map(|line| {
+        let lines = self.with_lines_of_others(tenant, started.outbox.deliveries(tenant));
+        let lines = lines.into_iter().map(|line| {
             let way = way_of(&line.receiver);
             Logged {
                 receiver: way.receiver,
@@ -811,12 +916,25 @@ impl Tenant {
             name,
             state: Mutex::new(state),
             writing: Mutex::new(()),
+            term: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            tidied_ms: AtomicI64::new(0),
         }
     }
 }
 
 impl AlertSink for Notifying {
     fn publish(&self, _offset: u64, event: &AlertEvent) {
+        self.queue_up(event);
+    }
+
+    fn hear(&self, _offset: u64, event: &AlertEvent) {
+        self.queue_up(event);
+    }
+}
+
+impl Notifying {
+    fn queue_up(&self, event: &AlertEvent) {
         if !is_ours(event) {
             return;
         }

@@ -13,6 +13,9 @@
 //! one rule as its group's `limit` says, and as many as its memory, its tenant's and that of all
 //! have room for ([`alert_bytes`]).
 //!
+//! Of several servers one evaluates a tenant's groups and writes what they make ([`several`]); the
+//! others have its state, and one of them goes on with it.
+//!
 //! A group's state outlives a restart: it is kept as a document whenever an alert becomes something
 //! else, and at the end. Incidents are the alerts' own (`alerting`), which the journal keeps; a
 //! rule that finds its alert still there goes on with the incident.
@@ -26,6 +29,7 @@ mod files;
 mod made;
 mod say;
 mod schedule;
+mod several;
 mod wanted;
 
 use std::{
@@ -66,6 +70,7 @@ use crate::{
         documents::{Documents, Expected},
         telemetry::Telemetry,
     },
+    cluster::alike::Alike,
     expressions::{Evaluating, KnownSelectors},
     settings::Settings,
 };
@@ -97,6 +102,12 @@ struct Held {
     is_new: AtomicBool,
     /// What its alerts take.
     alert_bytes: Share,
+    /// By which right it was evaluated here last, of several servers.
+    term: AtomicU64,
+    /// Which of the states that its evaluators wrote is known here.
+    seen: AtomicU64,
+    /// When its state was told to the others last, by the steady clock.
+    told_ms: AtomicI64,
 }
 
 /// A group as others see it.
@@ -140,6 +151,8 @@ pub struct Rules {
     clock: Clock,
     alerts: Arc<Alerts>,
     documents: Arc<Documents>,
+    /// Where there are other servers.
+    alike: Option<Arc<Alike>>,
     globs: Vec<String>,
     interval_ms: i64,
     tick_ms: i64,
@@ -179,7 +192,7 @@ impl Rules {
         engine: &Arc<Engine>,
         clock: Clock,
         alerts: &Arc<Alerts>,
-        documents: &Arc<Documents>,
+        (documents, alike): (&Arc<Documents>, Option<&Arc<Alike>>),
         (telemetry, evaluating): (&Telemetry, Evaluating),
     ) -> Arc<Self> {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -188,6 +201,7 @@ impl Rules {
             clock,
             alerts: Arc::clone(alerts),
             documents: Arc::clone(documents),
+            alike: alike.cloned(),
             globs: settings.rule_files.clone(),
             interval_ms: millis(settings.rule_interval),
             tick_ms: millis(settings.metric_interval),
@@ -255,7 +269,10 @@ impl Rules {
             };
         }
         self.apply(true);
-        self.end_strangers();
+        // Of several servers somebody else may have gone on with them.
+        if self.alike.is_none() {
+            self.end_strangers();
+        }
         drop(changing);
         Ok(())
     }
@@ -403,7 +420,9 @@ impl Rules {
                 }
             }
         }
-        self.write(&wanted.id.tenant, &stale);
+        if !stale.is_empty() && self.writes_for(&wanted.id.tenant) {
+            self.write(&wanted.id.tenant, &stale);
+        }
         let every_ms = match group.interval_ms() {
             0 => self.tick_ms,
             every => every,
@@ -433,6 +452,9 @@ impl Rules {
             evaluated: AtomicI64::new(0),
             is_new: AtomicBool::new(is_new),
             alert_bytes: self.alert_bytes.share(&wanted.id.tenant),
+            term: AtomicU64::new(old.map_or(0, |old| old.term.load(Ordering::Relaxed))),
+            seen: AtomicU64::new(old.map_or(0, |old| old.seen.load(Ordering::Relaxed))),
+            told_ms: AtomicI64::new(i64::MIN / 2),
             wanted,
         });
         // Rules that are gone or were renamed cannot end their alerts any more.
@@ -449,7 +471,7 @@ impl Rules {
                 .collect()
         };
         for incident in ended {
-            self.alerts.manager().tell(incident.ended(now_ms));
+            self.tell_for(&held.wanted.id.tenant, incident.ended(now_ms));
         }
         self.schedule(&held, due_ms);
         Some(held)
@@ -476,17 +498,19 @@ impl Rules {
 
     /// A group that is no more: its series and alerts end.
     fn end(&self, gone: &Held, now_ms: i64) {
-        if let Some(group) = gone.group.lock().take() {
+        let tenant = &gone.wanted.id.tenant;
+        if let Some(group) = gone.group.lock().take()
+            && self.writes_for(tenant)
+        {
             let cost = self.cost();
-            let samples = self.with_env(&gone.wanted.id.tenant, &cost, |env| {
-                group.end(now_ms, env).0
-            });
-            self.write(&gone.wanted.id.tenant, &samples.unwrap_or_default());
+            let samples = self.with_env(tenant, &cost, |env| group.end(now_ms, env).0);
+            self.write(tenant, &samples.unwrap_or_default());
         }
         let incidents = std::mem::take(&mut *gone.incidents.lock());
         for incident in incidents.into_values() {
-            self.alerts.manager().tell(incident.ended(now_ms));
+            self.tell_for(tenant, incident.ended(now_ms));
         }
+        self.forget_state(gone);
         if let Err(error) = self
             .documents
             .delete(&gone.wanted.id.document(), Expected::Any)

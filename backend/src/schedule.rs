@@ -2,6 +2,7 @@
 //! keeps the streams' deadlines. Late work is skipped and counted, never piled up.
 
 mod admitting;
+mod alike;
 mod common;
 mod counting;
 mod node;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     admitting::{keep_credentials, keep_limits},
+    alike::{hear_alerts, keep_alike},
     common::keep_common,
     counting::keep_counting,
     node::{keep_node, keep_processes},

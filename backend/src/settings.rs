@@ -32,8 +32,8 @@ pub use self::{
     load::{Launch, load},
     parse::{normalise_origin, room_name_is_valid, tenant_is_valid},
     value::{
-        ClusterMode, DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins,
-        RoomSettings, SourceKind, Token,
+        AlertsAlone, ClusterMode, DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget,
+        Origins, RoomSettings, SourceKind, Token,
     },
     warnings::warnings,
 };
@@ -231,6 +231,17 @@ settings! {
         form: ValueKind::Single,
         parse: parse::seconds::<0, 8>,
         accepts: "a whole number of seconds from 0 to 8",
+    }
+    /// Of which alerts people are told by a server that cannot reach the others: own, those of its
+    /// own host, or all, by each server that is alone.
+    alerts_alone: AlertsAlone {
+        env: "ALERTS_ALONE",
+        flag: Some("alerts-alone"),
+        key: "alerts_alone",
+        default: "own",
+        form: ValueKind::Single,
+        parse: parse::alerts_alone,
+        accepts: "own or all",
     }
     /// Whether this machine's figures also have the names of Prometheus' node_exporter, with
     /// METRIC_SOURCE=host.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use crate::{
     error::BusError,
-    hub::Hub,
+    hub::{Hub, now_ms},
     route::{PARTITIONS, Partition},
     scripts::Name,
     value,
@@ -23,6 +23,8 @@ use crate::{
 
 const LASTS: Duration = Duration::from_secs(3);
 const ACTS: Duration = Duration::from_millis(2_500);
+/// Who was not heard for so long is not waited for; members say each second that they are there.
+const SILENT_MS: i64 = 2_500;
 
 /// Who does a kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +119,13 @@ impl Leases {
 
     /// Renews what we hold, takes up to our share of the rest, and lets go of what is beyond it.
     pub(crate) async fn renew(&self, hub: &Hub, live: usize) {
-        for work in self.works() {
-            work.renew(hub, live.max(1)).await;
+        let works = self.works();
+        if works.is_empty() {
+            return;
+        }
+        let live = heard(hub).await.unwrap_or(live).clamp(1, live.max(1));
+        for work in works {
+            work.renew(hub, live).await;
         }
     }
 
@@ -129,6 +136,17 @@ impl Leases {
             work.let_go(hub, held.into_keys()).await;
         }
     }
+}
+
+/// Members that were heard lately: one that was not keeps what it has as long as its leases last,
+/// and what is free by then is taken before it is known to be dead.
+async fn heard(hub: &Hub) -> Option<usize> {
+    let since_ms = now_ms() - hub.figures.skew_ms.get() - SILENT_MS;
+    let mut command = redis::cmd("ZCOUNT");
+    command.arg(hub.keys.own("members"));
+    command.arg(since_ms).arg("+inf");
+    let answer = hub.ask(Partition::of(""), command).await.ok()?;
+    value::number(answer, "members").ok()
 }
 
 impl Work {

@@ -20,7 +20,7 @@
 //! | `scripts` | what Redis runs |
 //! | `hub`, `feeds` | what all parts share; who watches what |
 //! | `link`, `session`, `dial`, `check` | finding primaries; one connection's life, how it is made, whether it will do |
-//! | [`members`], [`lease`], [`counts`], [`incidents`], [`cluster`] | who is there, who does what, what was counted, what goes on, the rest |
+//! | [`members`], [`lease`], [`counts`], [`incidents`], [`shelf`], [`cluster`] | who is there, who does what, what was counted, what goes on, what all have a copy of, the rest |
 
 mod batch;
 pub mod bus;
@@ -47,6 +47,7 @@ mod scripts;
 mod session;
 pub mod settings;
 mod shared;
+pub mod shelf;
 pub mod sink;
 mod value;
 
@@ -62,4 +63,5 @@ pub use members::{Member, NotReady, View};
 pub use route::Partition;
 pub use settings::{Address, AddressError, Settings};
 pub use shared::Redis;
+pub use shelf::{Fence, Shelve, Shelved};
 pub use sink::{FeedSink, Placed, Refused, State, Subscription, Told};

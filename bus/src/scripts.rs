@@ -50,6 +50,10 @@ scripts! {
     Begin = "begin.lua";
     /// Something of a list.
     Keep = "keep.lua";
+    /// Something onto a shelf.
+    Shelve = "position.lua" "shelve.lua";
+    /// What changed on a shelf.
+    Shelved = "shelved.lua";
     /// A member's figures among those of all.
     Gauge = "gauge.lua";
     /// A member's figures as a whole, and the sums of the others.

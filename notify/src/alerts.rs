@@ -18,7 +18,7 @@ const ALERT_BYTES_MAX: usize = 64 * 1024;
 const LABELS_MAX: usize = 128;
 
 /// An alert as somebody gives it. A time that is not there, or is Go's zero, is filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostedAlert {
     pub labels: Labels,
     pub annotations: Labels,

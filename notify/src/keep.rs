@@ -37,6 +37,25 @@ pub struct Keep {
     pub(crate) held: Vec<KeptHeld>,
 }
 
+impl Keep {
+    /// Without alerts and what is due of them; what people made and what was told stays.
+    #[must_use]
+    pub fn without_alerts(self) -> Self {
+        Self {
+            alerts: Vec::new(),
+            groups: Vec::new(),
+            held: Vec::new(),
+            ..self
+        }
+    }
+
+    /// Silences, windows and acknowledgements, which people made.
+    #[must_use]
+    pub fn people(&self) -> (&[Silence], &[Window], &[Ack]) {
+        (&self.silences, &self.windows, &self.acks)
+    }
+}
+
 /// When a group is told of next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptGroup {

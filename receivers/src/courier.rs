@@ -113,6 +113,7 @@ pub async fn test(
         let is_gone = matches!(outcome, Outcome::Gone { .. });
         let said = match outcome {
             Outcome::Sent => "sent".to_owned(),
+            Outcome::Left => String::new(),
             Outcome::Retry { why, .. } | Outcome::Failed { why } | Outcome::Gone { why } => why,
         };
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

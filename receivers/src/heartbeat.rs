@@ -65,6 +65,7 @@ impl Heartbeat {
                 self.last_answer_ms = Some(now_ms);
                 return;
             }
+            Outcome::Left => return,
             Outcome::Retry { why, after_ms } => (why, *after_ms),
             Outcome::Failed { why } | Outcome::Gone { why } => (why, None),
         };

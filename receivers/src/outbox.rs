@@ -503,12 +503,17 @@ impl Inner {
 
     async fn record(self: &Arc<Self>, lane: &LaneKey, group: &str, head: Head, outcome: Outcome) {
         let now = now_ms();
+        if outcome == Outcome::Left {
+            // On disk it is until the log is written anew; what is read there is left once more.
+            let mut state = self.state.lock();
+            return state.queue.done(lane, group, head.number);
+        }
         let mut line = Delivery::of(head.number, &lane.way, &head.notification);
         line.tries = head.so_far.tries.saturating_add(1);
         line.at_ms = now;
         let cut = |why: String| crate::text::cut(&why, WHY_CHARS).into_owned();
         match outcome {
-            Outcome::Sent => line.state = DeliveryState::Sent,
+            Outcome::Sent | Outcome::Left => line.state = DeliveryState::Sent,
             Outcome::Failed { why } => {
                 line.state = DeliveryState::Failed;
                 line.error = Some(cut(why));

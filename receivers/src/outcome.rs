@@ -19,6 +19,8 @@ pub enum Outcome {
     Failed { why: String },
     /// Likewise, and nothing ever will: a browser that has unsubscribed.
     Gone { why: String },
+    /// It is not this server's to be sent any more: another one has it, too. Nothing is said of it.
+    Left,
 }
 
 impl Outcome {

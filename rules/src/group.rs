@@ -159,10 +159,10 @@ pub(crate) struct Runner {
     recorded: Vec<(Labels, Labels)>,
     /// Whether its `ALERTS` may be written: what they were has been looked up.
     is_restored: bool,
-    health: Health,
-    last_error: String,
-    last_evaluation_ms: Option<i64>,
-    evaluation_seconds: f64,
+    pub(crate) health: Health,
+    pub(crate) last_error: String,
+    pub(crate) last_evaluation_ms: Option<i64>,
+    pub(crate) evaluation_seconds: f64,
 }
 
 /// A group of rules and their state.
@@ -174,8 +174,8 @@ pub struct Group {
     query_offset_ms: i64,
     limit: usize,
     pub(crate) runners: Vec<Runner>,
-    last_evaluation_ms: Option<i64>,
-    evaluation_seconds: f64,
+    pub(crate) last_evaluation_ms: Option<i64>,
+    pub(crate) evaluation_seconds: f64,
 }
 
 impl Group {

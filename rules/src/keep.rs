@@ -13,7 +13,7 @@ use pulseboard_shared::figure;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    group::{Group, Sample},
+    group::{Group, Health, Sample},
     spec::RuleSpec,
     state::{Alert, State, labels_of},
 };
@@ -87,6 +87,33 @@ pub struct KeptGroup {
     pub rules: Vec<KeptRule>,
 }
 
+/// How a rule's last evaluation was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleFigures {
+    /// How it is.
+    pub health: Health,
+    /// Empty where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub last_error: String,
+    /// When it was, Unix ms.
+    pub last_evaluation_ms: Option<i64>,
+    /// How long it took.
+    pub evaluation_seconds: f64,
+}
+
+/// How a group's last evaluation was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupFigures {
+    /// When it was, Unix ms.
+    pub last_evaluation_ms: Option<i64>,
+    /// How long it took.
+    pub evaluation_seconds: f64,
+    /// Of its rules, in their order.
+    pub rules: Vec<RuleFigures>,
+}
+
 fn texts(labels: &Labels) -> Texts {
     let all = labels.iter();
     all.map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -156,6 +183,34 @@ impl Group {
             file: self.file().to_owned(),
             name: self.name().to_owned(),
             rules: rules.collect(),
+        }
+    }
+
+    /// How its last evaluation was.
+    #[must_use]
+    pub fn figures(&self) -> GroupFigures {
+        let rules = self.runners.iter().map(|runner| RuleFigures {
+            health: runner.health,
+            last_error: runner.last_error.clone(),
+            last_evaluation_ms: runner.last_evaluation_ms,
+            evaluation_seconds: runner.evaluation_seconds,
+        });
+        GroupFigures {
+            last_evaluation_ms: self.last_evaluation_ms,
+            evaluation_seconds: self.evaluation_seconds,
+            rules: rules.collect(),
+        }
+    }
+
+    /// Says how its last evaluation was, which another server made.
+    pub fn take_figures(&mut self, figures: GroupFigures) {
+        self.last_evaluation_ms = figures.last_evaluation_ms;
+        self.evaluation_seconds = figures.evaluation_seconds;
+        for (runner, figures) in self.runners.iter_mut().zip(figures.rules) {
+            runner.health = figures.health;
+            runner.last_error = figures.last_error;
+            runner.last_evaluation_ms = figures.last_evaluation_ms;
+            runner.evaluation_seconds = figures.evaluation_seconds;
         }
     }
 

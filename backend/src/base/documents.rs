@@ -10,6 +10,10 @@
 //! revision, so that who changes what somebody else has changed meanwhile is told so. Everything
 //! is held in memory, and bounded; readers never wait for the disk.
 //!
+//! Where several servers are one, documents of some kinds are all servers' ([`Documents::share`]):
+//! who writes one asks [`Elsewhere`] first, which gives its revision, and what others wrote comes
+//! in by [`Documents::take`]. Readers read the own copy as ever.
+//!
 //! Names are made of a few plain parts, `dashboards/shop/overview`. The two documents that are
 //! older than this store lie where they always lay, beside it; the others are files of one folder,
 //! with `+` for `/`. What cannot be read is set aside as `….damaged` and said, and the start goes
@@ -20,7 +24,7 @@ use std::{
     fmt, fs, io,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -43,6 +47,17 @@ const PARTS_MAX: usize = 4;
 const BESIDE: [&str; 2] = ["tokens", "operator"];
 /// The file that says which revisions were given to documents that are gone.
 const FLOOR: &str = "revision";
+/// What begins like this is the same on all servers of a service.
+const SHARED: [&str; 6] = [
+    "rules/",
+    "receivers/",
+    "browsers/",
+    "silences/",
+    "windows/",
+    "acks/",
+];
+/// And this is.
+pub const PUSH_KEY: &str = "push-key";
 
 /// Which state of a document: grows with each change, and is never given twice in one folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,12 +97,36 @@ pub enum DocumentError {
         "there are as many documents as there may be ({COUNT_MAX}, {ALL_BYTES_MAX} bytes in all)"
     )]
     Full,
+    /// The other servers are to have it, too, and cannot be told.
+    #[error("nothing can be changed while the other servers cannot be reached: {0}")]
+    Away(String),
     /// It cannot be written as JSON.
     #[error("the document cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The disk refuses.
     #[error("the document could not be stored: {0}")]
     Io(#[from] io::Error),
+}
+
+/// Where documents are that all servers of a service have alike.
+pub trait Elsewhere: Send + Sync {
+    /// Writes a document there, or removes it (`None`), where what is there is what is expected;
+    /// its revision. Blocks on the network, for less than a second.
+    ///
+    /// # Errors
+    /// [`DocumentError::Conflict`], [`DocumentError::Full`] or [`DocumentError::Away`].
+    fn put(
+        &self,
+        name: &str,
+        expected: Expected,
+        text: Option<&str>,
+    ) -> Result<Revision, DocumentError>;
+}
+
+/// Whether all servers of a service have this document alike.
+#[must_use]
+pub fn is_shared(name: &str) -> bool {
+    name == PUSH_KEY || SHARED.iter().any(|kind| name.starts_with(kind))
 }
 
 /// All documents of one data folder, or of memory.
@@ -97,6 +136,8 @@ pub struct Documents {
     folder: Mutex<Option<PathBuf>>,
     /// Leaf lock.
     book: RwLock<Book>,
+    /// Where there are other servers.
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
 #[derive(Default)]
@@ -134,6 +175,7 @@ impl Documents {
         Self {
             folder: Mutex::new(None),
             book: RwLock::default(),
+            elsewhere: OnceLock::new(),
         }
     }
 
@@ -176,7 +218,92 @@ impl Documents {
         Ok(Self {
             folder: Mutex::new(Some(data_dir.to_owned())),
             book: RwLock::new(book),
+            elsewhere: OnceLock::new(),
         })
+    }
+
+    /// From now on documents of [shared kinds](is_shared) are written there first. Once.
+    pub fn share(&self, elsewhere: Arc<dyn Elsewhere>) {
+        drop(self.elsewhere.set(elsewhere));
+    }
+
+    fn elsewhere_of(&self, name: &str) -> Option<&Arc<dyn Elsewhere>> {
+        self.elsewhere.get().filter(|_| is_shared(name))
+    }
+
+    /// Takes what another server wrote, or removed; whether that is news. Blocks on the disk; where
+    /// that fails it is said, and is in memory all the same.
+    pub fn take(&self, name: &str, revision: Revision, text: Option<&str>) -> bool {
+        if !is_name(name) {
+            return false;
+        }
+        let folder = self.folder.lock();
+        let known = self.book.read().revision_of(name);
+        if known.is_some_and(|known| known >= revision) || known.is_none() && text.is_none() {
+            return false;
+        }
+        let stored =
+            text.map(|text| format!("{{\"revision\":{},\"document\":{text}}}", revision.0));
+        if let Some(folder) = &*folder {
+            let file = file_of(folder, name);
+            let parent = file.parent().unwrap_or(folder);
+            let done = match &stored {
+                Some(stored) => data_dir::make(parent)
+                    .and_then(|()| data_dir::replace_file(&file, stored.as_bytes())),
+                None => data_dir::remove_file(&file),
+            };
+            if let Err(error) = done {
+                tracing::error!(%error, document = name, "what another server wrote is in memory alone");
+            }
+        }
+        let mut book = self.book.write();
+        book.aside.remove(name);
+        match stored {
+            Some(stored) => book.insert(
+                name,
+                Held {
+                    revision,
+                    text: stored.into(),
+                    is_bare: false,
+                },
+            ),
+            None => book.remove(name),
+        }
+        true
+    }
+
+    /// Puts a document out of the way that this server had by itself and the service has not; says
+    /// so. It lies beside the others, under another name. Blocks on the disk.
+    pub fn leave_out(&self, name: &str) {
+        let folder = self.folder.lock();
+        if let Some(folder) = &*folder {
+            let file = file_of(folder, name);
+            let place = file.with_extension("json.alone");
+            match fs::rename(&file, &place) {
+                Ok(()) => tracing::warn!(
+                    document = name,
+                    "the service has no such document and goes on without it; it lies in {}",
+                    place.display()
+                ),
+                Err(error) => tracing::error!(%error, document = name, "it cannot be renamed"),
+            }
+        }
+        self.book.write().remove(name);
+    }
+
+    /// The text of a document as all servers have it, without its revision.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<(Revision, String)> {
+        let (revision, document) = self.get::<serde_json::Value>(name)?;
+        Some((revision, document.to_string()))
+    }
+
+    /// Names and revisions of all that the servers of a service have alike.
+    #[must_use]
+    pub fn shared(&self) -> Vec<(String, Revision)> {
+        let mut all = self.list("");
+        all.retain(|(name, _)| is_shared(name));
+        all
     }
 
     /// A document and its revision. One that is not what is expected of it is set aside and said,
@@ -219,6 +346,15 @@ impl Documents {
     ) -> Result<Revision, DocumentError> {
         if !is_name(name) {
             return Err(DocumentError::Name(name.to_owned()));
+        }
+        if let Some(elsewhere) = self.elsewhere_of(name) {
+            let text = serde_json::to_string(document)?;
+            if text.len() > BYTES_MAX {
+                return Err(DocumentError::TooLarge { bytes: text.len() });
+            }
+            let revision = elsewhere.put(name, expected, Some(&text))?;
+            self.take(name, revision, Some(&text));
+            return Ok(revision);
         }
         let folder = self.folder.lock();
         let revision = {
@@ -265,6 +401,12 @@ impl Documents {
     /// # Errors
     /// [`DocumentError::Conflict`], or the disk refuses; it is still there then.
     pub fn delete(&self, name: &str, expected: Expected) -> Result<bool, DocumentError> {
+        if let Some(elsewhere) = self.elsewhere_of(name) {
+            let was_there = self.book.read().held.contains_key(name);
+            let revision = elsewhere.put(name, expected, None)?;
+            self.take(name, revision, None);
+            return Ok(was_there);
+        }
         let folder = self.folder.lock();
         let given = {
             let book = self.book.read();

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::change::safe;
+use super::change::{away, caught_up, safe};
 use crate::{
     base::{error::AppError, json::json_text},
     http::{
@@ -33,7 +33,7 @@ use crate::{
         path,
         tenant::{reading, tenant},
     },
-    notifying::State,
+    notifying::{NoSilence, State},
     questions::Finished,
 };
 
@@ -311,10 +311,14 @@ async fn made(request: &mut Request, depot: &Depot) -> Result<SilenceCreated, Ap
     let silence = PostableSilence::read(&body).map_err(unread)?;
     let by = caller::actor(request, depot);
     let said = silence.created_by.clone();
+    caught_up(&app).await?;
     let worker = Arc::clone(&app);
     let (named, actor) = (tenant.clone(), by.clone());
     let made = blocking(move || worker.notifying.silence(&named, silence, &actor)).await?;
-    let made = made.map_err(|error| AppError::too_many(error.to_string(), 60))?;
+    let made = made.map_err(|error| match error {
+        NoSilence::TooManyTenants(error) => AppError::too_many(error.to_string(), 60),
+        NoSilence::Untold(error) => away(error.to_string()),
+    })?;
     let silence_id = made.map_err(|error| match error {
         SilenceError::NotFound => ApiError::Text(StatusCode::NOT_FOUND, error.to_string()),
         error => bad(error),
@@ -375,8 +379,10 @@ async fn expired(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
     let app = http::app::app(depot)?;
     let tenant = tenant(request, depot)?;
     let id = silence_id(request)?;
+    caught_up(&app).await?;
     let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
     let ended = blocking(move || worker.notifying.expire(&named, &which)).await?;
+    let ended = ended.map_err(|error| away(error.to_string()))?;
     ended.map_err(|error| match error {
         SilenceError::NotFound => ApiError::Bare(StatusCode::NOT_FOUND),
         error => ApiError::Text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

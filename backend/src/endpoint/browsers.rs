@@ -12,7 +12,7 @@ use salvo::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::change::{Asked, unwritten, wrong_field};
+use super::change::{Asked, caught_up, unwritten, wrong_field};
 use crate::{
     base::error::AppError,
     http::{
@@ -113,6 +113,7 @@ pub async fn subscribe_browser(
         auth: body.keys.auth,
         origin,
     };
+    caught_up(&app).await?;
     let (worker, named) = (Arc::clone(&app), tenant.clone());
     let subscribed = blocking(move || worker.notifying.subscribe(&named, subscription, who));
     let (browser, is_new) = subscribed.await?.map_err(refusal)?;
@@ -137,6 +138,7 @@ pub async fn forget_browser(
 ) -> Result<(), AppError> {
     let Asked { app, tenant, by } = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
+    caught_up(&app).await?;
     let (worker, named, which) = (Arc::clone(&app), tenant.clone(), id.clone());
     let forgotten = blocking(move || worker.notifying.forget_browser(&named, &which));
     if !forgotten.await?.map_err(refusal)? {

@@ -59,11 +59,34 @@ pub(super) async fn safe(app: &App) -> Result<(), AppError> {
     kept.map_err(|error| AppError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()))
 }
 
+/// Knows what other servers have changed, before something is changed here: who comes with what was
+/// read at one of them is not late.
+///
+/// # Errors
+/// 503: they cannot be reached, and would not know of it.
+pub(super) async fn caught_up(app: &Arc<App>) -> Result<(), AppError> {
+    let done = app.catch_up().await;
+    done.map_err(|why| {
+        away(format!(
+            "nothing can be changed while the other servers are away: {why}"
+        ))
+    })
+}
+
+/// 503: the other servers cannot be told.
+pub(super) fn away(detail: impl Into<String>) -> AppError {
+    AppError::unavailable(detail, AWAY_S)
+}
+
+/// After so many seconds it may be tried again.
+const AWAY_S: u32 = 2;
+
 /// A document that was not written; `detail` says so.
 pub(super) fn unwritten(error: &DocumentError, detail: String) -> AppError {
     match error {
         DocumentError::Conflict { .. } => AppError::new(StatusCode::CONFLICT, detail),
         DocumentError::Io(_) => AppError::new(StatusCode::INSUFFICIENT_STORAGE, detail),
+        DocumentError::Away(_) => away(detail),
         _ => wrong_body(detail),
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::change::wrong_field;
+use super::change::{away, caught_up, wrong_field};
 use crate::{
     app::App,
     base::error::AppError,
@@ -549,8 +549,10 @@ pub async fn acknowledge(
         at_ms: now_ms,
         until_ms,
     };
+    caught_up(&acting.app).await?;
     let (worker, tenant) = (Arc::clone(&acting.app), acting.tenant.clone());
-    match blocking(move || worker.notifying.acknowledge(&tenant, ack)).await? {
+    let acknowledged = blocking(move || worker.notifying.acknowledge(&tenant, ack)).await?;
+    match acknowledged.map_err(|error| away(error.to_string()))? {
         Ok(()) => {}
         // It goes on, and nobody would be told of it.
         Err(AckError::NotFiring) if until_ms.is_none_or(|until_ms| until_ms > now_ms) => {}
@@ -575,8 +577,10 @@ pub async fn unacknowledge(
     let acting = Acting::begin(request, depot)?;
     let now_ms = acting.app.clock.now_ms();
     let fingerprint = acting.incident.fingerprint;
+    caught_up(&acting.app).await?;
     let (worker, tenant) = (Arc::clone(&acting.app), acting.tenant.clone());
     let was_held = blocking(move || worker.notifying.unacknowledge(&tenant, fingerprint)).await?;
+    let was_held = was_held.map_err(|error| away(error.to_string()))?;
     if !was_held && acting.incident.acknowledged.is_none() {
         return Err(AppError::new(
             StatusCode::CONFLICT,

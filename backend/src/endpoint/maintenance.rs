@@ -18,7 +18,7 @@ use salvo::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::change::{Asked, safe, wrong_field};
+use super::change::{Asked, away, caught_up, safe, wrong_field};
 use crate::{
     app::App,
     base::{
@@ -88,6 +88,7 @@ fn refusal(error: WindowError) -> AppError {
         WindowError::Changed => AppError::new(StatusCode::CONFLICT, detail),
         WindowError::Invalid(_) => wrong_body(detail),
         WindowError::TooManyTenants(_) => AppError::too_many(detail, 60),
+        WindowError::Untold(_) => away(detail),
     }
 }
 
@@ -234,6 +235,7 @@ async fn set(
     old: Option<String>,
     response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
+    caught_up(&asked.app).await?;
     let by_header = match &old {
         Some(id) => expected(&asked, request, id).await?,
         None => None,
@@ -297,6 +299,7 @@ pub async fn remove_window(
 ) -> Result<(), AppError> {
     let asked = Asked::by_operator(request, depot)?;
     let id = path::named(request, "id")?;
+    caught_up(&asked.app).await?;
     let by_header = expected(&asked, request, &id).await?;
     let Asked { app, tenant, by } = asked;
     let expected = by_header.unwrap_or(Expected::Any);

@@ -10,7 +10,7 @@ use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::change::{Asked, unwritten, wrong_field};
+use super::change::{Asked, caught_up, unwritten, wrong_field};
 use crate::{
     app::App,
     base::error::AppError,
@@ -90,6 +90,7 @@ async fn change(app: &Arc<App>, tenant: &str, by: &str, change: Change) -> Resul
         Change::Replace(..) => "a receiver was changed",
         Change::Remove(_) => "a receiver was removed",
     };
+    caught_up(app).await?;
     let (worker, named) = (Arc::clone(app), tenant.to_owned());
     let changed = blocking(move || worker.notifying.change_receivers(&named, change));
     changed.await?.map_err(refusal)?;

@@ -20,7 +20,7 @@ use salvo::{
 };
 use serde_json::{Map, Value, json};
 
-use super::change::wrong_field;
+use super::change::{away, caught_up, wrong_field};
 use crate::{
     app::App,
     base::{
@@ -149,6 +149,7 @@ pub async fn make_rule(
     let tenant: Arc<str> = tenant(request, depot)?.into();
     let app = http::app::app(depot)?;
     let (spec, _) = read_rule(read_json(&app, request).await?)?;
+    caught_up(&app).await?;
     let making = Arc::clone(&app);
     let owner = Arc::clone(&tenant);
     let id = blocking(move || making.rules.make_rule(&owner, spec)).await?;
@@ -174,6 +175,7 @@ pub async fn change_rule(
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
+    caught_up(&app).await?;
     may_change(&app, depot, &tenant, &id)?;
     let by_header = if_match::expected(request, app.rules.revision(&id))?;
     let (spec, by_body) = read_rule(read_json(&app, request).await?)?;
@@ -205,6 +207,7 @@ pub async fn remove_rule(
     let tenant = tenant(request, depot)?;
     let app = http::app::app(depot)?;
     let id = path::named(request, "id")?;
+    caught_up(&app).await?;
     may_change(&app, depot, &tenant, &id)?;
     let by_header = if_match::expected(request, app.rules.revision(&id))?;
     let expected = if_match::both(by_header, Expected::Any)?;
@@ -467,6 +470,7 @@ fn refusal(error: MakeError) -> AppError {
         MakeError::Document(error @ (DocumentError::TooLarge { .. } | DocumentError::Full)) => {
             unstored(error.to_string())
         }
+        MakeError::Document(error @ DocumentError::Away(_)) => away(error.to_string()),
         MakeError::Document(error) => {
             tracing::error!(%error, "a rule could not be stored");
             unstored("the rule could not be stored".to_owned())

@@ -366,6 +366,19 @@ impl Incident {
             && self.annotations == annotations_of(event)
     }
 
+    /// Whether this alert is in its timeline, or was said before it ended.
+    #[must_use]
+    pub fn has(&self, event: &AlertEvent) -> bool {
+        let at_ms = event.alert.timestamp.as_millis();
+        let ended_before = self.ended_ms.is_some_and(|ended_ms| at_ms <= ended_ms);
+        let is_it = |kind: Kind| match event.alert.state {
+            AlertState::Firing => matches!(kind, Kind::Firing | Kind::Value),
+            AlertState::Resolved => kind == Kind::Resolved,
+        };
+        let mut entries = self.entries.iter();
+        ended_before || entries.any(|entry| entry.at_ms == at_ms && is_it(entry.kind))
+    }
+
     /// Whether it goes on.
     #[must_use]
     pub fn is_firing(&self) -> bool {

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, fmt, io, path::Path, sync::Arc};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pulseboard_notify::config::Config;
 use pulseboard_outbound::{Guard, Secret};
 use pulseboard_receivers::{
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::name::document_of;
-use crate::base::documents::{DocumentError, Documents, Expected};
+use crate::base::documents::{DocumentError, Documents, Expected, PUSH_KEY};
 
 /// How the receiver of all of them is called in timelines and in the log.
 pub const BROWSERS: &str = "browsers";
@@ -43,7 +43,7 @@ const KEY_BYTES_MAX: usize = 128;
 const TEST_EVERY_MS: i64 = 2_000;
 
 /// The documents.
-const KEY: &str = "push-key";
+const KEY: &str = PUSH_KEY;
 const FOLDER: &str = "browsers";
 
 /// A browser that has subscribed.
@@ -139,10 +139,19 @@ struct StoredKey {
     private: String,
 }
 
+/// Those that are stored, by tenant.
+fn stored(documents: &Documents) -> BTreeMap<String, Vec<Browser>> {
+    let names = documents.list(&format!("{FOLDER}/")).into_iter();
+    let all = names.filter_map(|(name, _)| documents.get::<Stored>(&name));
+    all.map(|(_, stored)| (stored.tenant, stored.browsers))
+        .collect()
+}
+
 /// All that have subscribed, and the key.
 pub(super) struct Browsers {
     documents: Arc<Documents>,
-    keys: Keys,
+    /// Leaf lock.
+    keys: RwLock<Arc<Keys>>,
     /// Also addresses of this machine and of private networks.
     allow_private: bool,
     /// By tenant. Leaf lock.
@@ -154,25 +163,20 @@ pub(super) struct Browsers {
 impl Browsers {
     /// Reads those that are known; makes the key where there is none.
     pub(super) fn open(documents: &Arc<Documents>, allow_private: bool) -> io::Result<Self> {
-        let stored = documents.get::<StoredKey>(KEY);
-        let stored = stored.and_then(|(_, key)| {
+        let key = documents.get::<StoredKey>(KEY);
+        let key = key.and_then(|(_, key)| {
             let keys = Keys::of(Secret::new(key.private));
             keys.inspect_err(|error| tracing::error!(error, "the key of Web Push is made anew"))
                 .ok()
         });
-        let keys = match stored {
+        let keys = match key {
             Some(keys) => keys,
             None => Keys::generate().map_err(io::Error::other)?,
         };
-        let mut known = BTreeMap::new();
-        for (name, _) in documents.list(&format!("{FOLDER}/")) {
-            if let Some((_, stored)) = documents.get::<Stored>(&name) {
-                known.insert(stored.tenant, stored.browsers);
-            }
-        }
+        let known = stored(documents);
         let browsers = Self {
             documents: Arc::clone(documents),
-            keys,
+            keys: RwLock::new(Arc::new(keys)),
             allow_private,
             known: Mutex::new(known),
             tested: Mutex::default(),
@@ -186,7 +190,8 @@ impl Browsers {
 
     /// The key is on disk before any browser relies on it.
     pub(super) fn keep_key(&self) -> Result<(), DocumentError> {
-        let private = self.keys.private.reveal();
+        let keys = self.keys();
+        let private = keys.private.reveal();
         let stored = self.documents.get::<StoredKey>(KEY);
         if stored.is_some_and(|(_, stored)| stored.private == private) {
             return Ok(());
@@ -202,18 +207,34 @@ impl Browsers {
         self.known.lock().get(tenant).cloned().unwrap_or_default()
     }
 
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read())
+    }
+
     /// What a browser wants as `applicationServerKey`.
-    pub(super) fn key(&self) -> &str {
-        &self.keys.public
+    pub(super) fn key(&self) -> String {
+        self.keys().public.clone()
+    }
+
+    /// Goes on by the documents as they are now: another server changed them.
+    pub(super) fn look_anew(&self) {
+        if let Some((_, key)) = self.documents.get::<StoredKey>(KEY) {
+            match Keys::of(Secret::new(key.private)) {
+                Ok(keys) => *self.keys.write() = Arc::new(keys),
+                Err(error) => tracing::error!(error, "the key of Web Push cannot be used"),
+            }
+        }
+        *self.known.lock() = stored(&self.documents);
     }
 
     fn receiver(&self, name: &str, browsers: &[Browser]) -> Receiver {
+        let keys = self.keys();
         let ways = browsers.iter().map(|browser| WebPushConfig {
             name: browser.name.clone(),
             endpoint: Some(Secret::new(browser.endpoint.clone())),
             p256dh: Some(Secret::new(browser.p256dh.clone())),
             auth: Some(Secret::new(browser.auth.clone())),
-            vapid_private_key: Some(self.keys.private.clone()),
+            vapid_private_key: Some(keys.private.clone()),
             subject: browser.subject.clone(),
             // To the page that it has subscribed on, wherever that is.
             click: String::new(),

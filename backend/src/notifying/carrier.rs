@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pulseboard_notify::{Delivery, Way};
 use pulseboard_receivers::{
-    Courier, Notification,
+    Courier, Notification, Outcome,
     config::WayName,
     outbox::{Deliver, Trying},
 };
@@ -47,20 +47,37 @@ fn split(receiver: &str) -> (&str, &str) {
 
 /// Who carries what the outbox holds.
 #[derive(Debug)]
-pub(super) struct Carrier(pub(super) Courier);
+pub(super) struct Carrier {
+    pub(super) courier: Courier,
+    /// Whether a tenant's people are told by this server.
+    pub(super) tells: Tells,
+}
+
+/// See [`Carrier::tells`].
+pub(super) struct Tells(pub(super) Box<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Tells {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tells")
+    }
+}
 
 impl Deliver for Carrier {
     fn ways(&self, tenant: &str, receiver: &str) -> Option<Vec<(WayName, bool)>> {
         let (receiver, name) = split(receiver);
-        let ways = self.0.ways(tenant, receiver)?.into_iter();
+        let ways = self.courier.ways(tenant, receiver)?.into_iter();
         // Whether it is told that alerts are over was decided before it came here.
         let one = ways.filter(|(way, _)| way.0 == name);
         Some(one.map(|(way, _)| (way, true)).collect())
     }
 
     fn deliver(&self, notification: Arc<Notification>, way: WayName) -> Trying {
+        // Right before each try: of several servers another one may have gone on with it.
+        if !(self.tells.0)(&notification.tenant) {
+            return Box::pin(async { Outcome::Left });
+        }
         let mut unpacked = (*notification).clone();
         unpacked.receiver = split(&notification.receiver).0.to_owned();
-        self.0.deliver(Arc::new(unpacked), way)
+        self.courier.deliver(Arc::new(unpacked), way)
     }
 }

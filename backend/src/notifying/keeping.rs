@@ -5,17 +5,14 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    sync::atomic::Ordering,
     time::Instant,
 };
 
 use pulseboard_engine::DEFAULT_TENANT;
 
-use super::{
-    NotKept, Notifying, RETRY_MS, Tenant,
-    name::document_of,
-    state::{Kept, State},
-};
-use crate::base::data_dir;
+use super::{NotKept, Notifying, RETRY_MS, Tenant, name::document_of, state::Kept};
+use crate::{base::data_dir, cluster::alike::Term};
 
 /// The state is written this long after it changed, at the earliest, and then so many times as long
 /// as it took to write.
@@ -57,8 +54,7 @@ impl Notifying {
             let name: Arc<str> = tenant.as_str().into();
             let (config, templates) = self.config_of(&name);
             self.directory.set(&name, config.all_receivers(), templates);
-            let options = self.options(&name);
-            let state = State::restore(Arc::clone(&name), config, options, kept, now_ms);
+            let state = self.restored(&name, kept, now_ms);
             self.tenants
                 .lock()
                 .insert(Arc::clone(&name), Arc::new(Tenant::new(name, state)));
@@ -73,7 +69,9 @@ impl Notifying {
 
     /// When what has changed is to be written, by the steady clock.
     pub(super) fn keep_due_ms(&self) -> Option<i64> {
-        self.folder.as_ref()?;
+        if self.folder.is_none() && self.alike.is_none() {
+            return None;
+        }
         let keeping = *self.kept.borrow();
         if keeping.asked > keeping.done {
             return Some(self.clock.steady_ms());
@@ -133,6 +131,20 @@ impl Notifying {
             }
             state.keep()
         };
+        if self.acts(tenant) {
+            let bytes = match kept.is_nothing() {
+                true => None,
+                false => Some(serde_json::to_vec(&kept)?),
+            };
+            // Where this server no longer acts, what it knew is another's by now.
+            if !self.share(tenant, bytes.as_deref()) {
+                return Ok(false);
+            }
+        }
+        // What is on the disk is what all servers know, and not what one knows while it is alone.
+        if tenant.term.load(Ordering::Relaxed) == Term::OWN.number() {
+            return Ok(false);
+        }
         let Some(folder) = self.states() else {
             return Ok(false);
         };

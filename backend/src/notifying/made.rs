@@ -52,7 +52,7 @@ pub enum MakeError {
 }
 
 /// What is done to them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Change {
     /// One more.
     Make(Value),

@@ -14,12 +14,30 @@ pub(super) fn document_of(tenant: &str) -> String {
     format!("x.{digits}")
 }
 
+/// The tenant of such a name.
+pub(super) fn tenant_of(document: &str) -> Option<String> {
+    if let Some(tenant) = document.strip_prefix("t.") {
+        return Some(tenant.to_owned());
+    }
+    let digits = document.strip_prefix("x.")?;
+    let bytes = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    String::from_utf8(bytes.collect::<Option<Vec<u8>>>()?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_are_told_apart() {
+        for tenant in ["shop", "Shop", "Ünique", ""] {
+            assert_eq!(tenant_of(&document_of(tenant)).as_deref(), Some(tenant));
+        }
+        assert_eq!(tenant_of("x.5"), Some("\u{5}".to_owned()));
+        assert_eq!(tenant_of("y.61"), None);
         assert_eq!(document_of("shop"), "t.shop");
         assert_eq!(document_of("Shop"), "x.53686f70");
         assert_ne!(document_of("53686f70"), document_of("Shop"));

@@ -33,6 +33,9 @@ const PUTS_AT_ONCE: usize = 64;
 /// Where the page shows alerts, behind and with the `#` of its address.
 const PAGE: &str = "#/alerts";
 
+/// With several servers it is looked so often for whom this one acts.
+const LOOK_MS: i64 = 250;
+
 /// Rounds in a row after which something is due at once.
 const IDLE_ROUNDS_MAX: u32 = 100;
 
@@ -81,13 +84,14 @@ impl Notifying {
     async fn round(self: &Arc<Self>) -> Next {
         self.round_ms
             .store(self.clock.steady_ms().max(1), Ordering::Relaxed);
-        let to_send = self.blocking(Self::work).await.unwrap_or_default();
+        let mut to_send = self.blocking(Self::work).await.unwrap_or_default();
         if !to_send.is_empty() {
             // Who was told is known before they are: after a kill it is asked for at the outbox,
             // and not told again under another key.
-            if self.folder.is_some() {
+            if self.folder.is_some() || self.alike.is_some() {
                 self.blocking(|notifying| notifying.keep()).await;
             }
+            to_send.retain(|(tenant, _)| self.acts(tenant));
             let puts = self.put(to_send).await;
             self.blocking(move |notifying| notifying.settle_puts(puts))
                 .await;
@@ -125,11 +129,19 @@ impl Notifying {
         let mut due_ms: Option<i64> = None;
         let mut is_failing = false;
         for tenant in self.all() {
+            if !self.acts(&tenant) {
+                continue;
+            }
             let state = tenant.state.lock();
             due_ms = due_ms.into_iter().chain(state.next_due_ms()).min();
             is_failing |= state.is_failing();
         }
         self.is_failing.store(is_failing, Ordering::Relaxed);
+        if self.alike.is_some() {
+            // Another server may be gone.
+            let look_ms = self.clock.now_ms() + LOOK_MS;
+            due_ms = Some(due_ms.map_or(look_ms, |due_ms| due_ms.min(look_ms)));
+        }
         Next {
             due_ms,
             keep_ms: self.keep_due_ms(),
@@ -139,10 +151,15 @@ impl Notifying {
     /// What came, and what is due; what goes into the outbox. Blocks.
     pub(super) fn work(self: &Arc<Self>) -> Vec<(Arc<Tenant>, Delivery)> {
         let now_ms = self.clock.now_ms();
+        self.take_roles(now_ms);
         self.take_told(now_ms);
         self.take_events(now_ms);
         let mut to_send = Vec::new();
         for tenant in self.all() {
+            if !self.acts(&tenant) {
+                continue;
+            }
+            self.tidy(&tenant);
             let mut state = tenant.state.lock();
             if state.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
                 state.tick(now_ms);
@@ -204,8 +221,10 @@ impl Notifying {
                 // Whoever put it there is told so.
                 Event::Refused { .. } => continue,
             };
-            if let Some(tenant) = self.known(&line.tenant) {
-                settle_line(&mut tenant.state.lock(), now_ms, line);
+            if let Some(tenant) = self.known(&line.tenant).filter(|one| self.acts(one)) {
+                let mut state = tenant.state.lock();
+                settle_line(&mut state, now_ms, line);
+                state.log(line);
             }
         }
     }
@@ -220,6 +239,9 @@ impl Notifying {
         };
         let mut by_tenant: BTreeMap<Arc<str>, Vec<(AlertEvent, String)>> = BTreeMap::new();
         let mut add = |event: AlertEvent| {
+            if !self.listens(keeper_of(&event)) || !self.looks_after(&event) {
+                return;
+            }
             let Some(event) = self.as_told(event, now_ms) else {
                 return;
             };
@@ -230,8 +252,14 @@ impl Notifying {
         if !is_short {
             events.into_iter().for_each(&mut add);
             for (name, events) in by_tenant {
-                if let Ok(tenant) = self.tenant_of_rules(&name) {
+                let Ok(tenant) = self.tenant_of_rules(&name) else {
+                    continue;
+                };
+                if self.acts(&tenant) {
                     tenant.state.lock().take_own(now_ms, &events);
+                } else if self.take_role(&tenant, now_ms) {
+                    // What goes on is looked up in the next round, these among it.
+                    self.wake.notify_one();
                 }
             }
             return;
@@ -246,7 +274,12 @@ impl Notifying {
         names.extend(self.all().iter().map(|tenant| Arc::clone(&tenant.name)));
         for name in names {
             let events = by_tenant.remove(&name).unwrap_or_default();
-            if let Ok(tenant) = self.tenant_of_rules(&name) {
+            if !self.listens(&name) {
+                continue;
+            }
+            if let Ok(tenant) = self.tenant_of_rules(&name)
+                && self.take_role(&tenant, now_ms)
+            {
                 tenant.state.lock().settle_own(now_ms, &events);
             }
         }
@@ -299,6 +332,9 @@ impl Notifying {
             }
         }
         for (fingerprint, entry) in effects.entries {
+            if entry.kind == Kind::Unacknowledged {
+                self.forget_ack(tenant, fingerprint);
+            }
             self.incidents.add_to_newest(tenant, fingerprint, entry);
         }
     }

@@ -9,9 +9,10 @@ use std::{
 
 use pulseboard_alerting::{ALERTNAME, AlertEvent, Detail, SEVERITY, new_id};
 use pulseboard_notify::{
-    Action, Delivery, Fingerprint, Input, Keep, Manager, NotSent, Options, PostedAlert, Reason,
-    Refused, Way, config::Config,
+    Ack, Action, Cause, Delivery, Fingerprint, Input, Keep, Manager, NotSent, Options, PostedAlert,
+    Reason, Refused, Silence, Way, Window, config::Config,
 };
+use pulseboard_receivers::{Notification, outbox::Delivery as Line};
 use pulseboard_shared::{Alert, AlertState, Labels, Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,6 +27,9 @@ const POSTED_MAX: usize = 1_000;
 
 /// What is said of an alert of our own holds until it is said that it is over.
 const UNTIL_SAID_MS: i64 = 365 * 86_400_000;
+
+/// Notifications whose outcome all servers know.
+const LINES_MAX: usize = 200;
 
 /// Of the alerts of one notification that is on its way, those whose timelines are told.
 const TOLD_MAX: usize = 1_000;
@@ -47,6 +51,11 @@ pub struct State {
     failing: BTreeMap<Way, Failing>,
     /// What the outbox has not got yet.
     to_send: VecDeque<Delivery>,
+    /// Whether what is on its way is kept as a whole: another server may have to send it.
+    keeps_notifications: bool,
+    /// What became of the newest notifications, whichever server sent them; the oldest first.
+    /// Empty where there is one server, whose outbox knows.
+    lines: VecDeque<Line>,
     effects: Effects,
     is_changed: bool,
 }
@@ -67,6 +76,8 @@ struct Posted {
 struct OnWay {
     way: Way,
     alerts: Vec<Fingerprint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notification: Option<Box<Notification>>,
 }
 
 /// A way that does not work.
@@ -109,9 +120,29 @@ pub struct Kept {
     posted: Vec<(Fingerprint, Posted)>,
     on_way: Vec<(String, OnWay)>,
     failing: Vec<(Way, Failing)>,
+    #[serde(skip_serializing_if = "VecDeque::is_empty")]
+    lines: VecDeque<Line>,
 }
 
 impl Kept {
+    /// What a server that is alone goes on with for its own host: what people made, and what was
+    /// told.
+    #[must_use]
+    pub fn without_alerts(self) -> Self {
+        Self {
+            tenant: self.tenant,
+            keep: self.keep.without_alerts(),
+            lines: self.lines,
+            ..Self::default()
+        }
+    }
+
+    /// What people made.
+    #[must_use]
+    pub fn people(&self) -> (&[Silence], &[Window], &[Ack]) {
+        self.keep.people()
+    }
+
     /// Whether there is nothing to be kept but the name.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
@@ -156,6 +187,8 @@ impl State {
             on_way: HashMap::new(),
             failing: BTreeMap::new(),
             to_send: VecDeque::new(),
+            keeps_notifications: false,
+            lines: VecDeque::new(),
             effects: Effects::default(),
             is_changed: false,
         }
@@ -176,6 +209,7 @@ impl State {
             posted: kept.posted.into_iter().collect(),
             on_way: kept.on_way.into_iter().collect(),
             failing: kept.failing.into_iter().collect(),
+            lines: kept.lines,
             ..Self::over(tenant, manager)
         }
     }
@@ -195,7 +229,51 @@ impl State {
             posted: pairs(&self.posted),
             on_way,
             failing: pairs(&self.failing),
+            lines: self.lines.clone(),
         }
+    }
+
+    /// From now on what is on its way is kept as a whole, and what became of it.
+    pub fn keep_notifications(&mut self) {
+        self.keeps_notifications = true;
+    }
+
+    /// Goes on where another server ended: what was on its way may not have arrived, and is sent
+    /// again with the same key.
+    pub fn resend(&mut self, now_ms: i64) {
+        for key in self.manager.in_flight() {
+            let on_way = self.on_way.get(&key);
+            let known = on_way.and_then(|one| Some((&one.way, one.notification.clone()?)));
+            match known {
+                Some((way, notification)) => self.to_send.push_back(Delivery {
+                    way: way.clone(),
+                    cause: Cause::Firing,
+                    notification: *notification,
+                }),
+                None => self.settle(now_ms, &key, Outcome::Lost),
+            }
+        }
+    }
+
+    /// Keeps what became of a notification, in the place of what was known of it.
+    pub fn log(&mut self, line: &Line) {
+        if !self.keeps_notifications {
+            return;
+        }
+        let is_same = |one: &Line| {
+            one.key == line.key && one.receiver == line.receiver && one.way == line.way
+        };
+        self.lines.retain(|one| !is_same(one));
+        if self.lines.len() >= LINES_MAX {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line.clone());
+        self.is_changed = true;
+    }
+
+    /// What became of the newest notifications, the oldest first.
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter()
     }
 
     /// It is to be kept again.
@@ -515,6 +593,9 @@ impl State {
                         alerts: alerts
                             .filter_map(|alert| alert.fingerprint.parse().ok())
                             .collect(),
+                        notification: self
+                            .keeps_notifications
+                            .then(|| Box::new(delivery.notification.clone())),
                     };
                     self.on_way
                         .insert(delivery.notification.key.clone(), on_way);

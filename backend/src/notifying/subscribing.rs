@@ -10,7 +10,7 @@ use super::{
 impl Notifying {
     /// What a browser wants as `applicationServerKey`.
     #[must_use]
-    pub fn push_key(&self) -> &str {
+    pub fn push_key(&self) -> String {
         self.browsers.key()
     }
 

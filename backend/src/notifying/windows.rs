@@ -4,7 +4,7 @@
 use pulseboard_alerting::new_id;
 use pulseboard_notify::Window;
 
-use super::{Notifying, WindowError, silenced_by, state::State};
+use super::{Notifying, WindowError, people::Made, silenced_by, state::State};
 use crate::{
     base::documents::{Expected, Revision},
     incidents::entry::{Entry, Kind},
@@ -27,7 +27,8 @@ impl Notifying {
     /// expected of it; and says so in the timelines of what it keeps quiet now. Its identity.
     ///
     /// # Errors
-    /// There is none of this identity, it has changed, or it cannot be.
+    /// There is none of this identity, it has changed, it cannot be, or the other servers cannot be
+    /// told.
     pub fn set_window(
         &self,
         tenant: &str,
@@ -53,8 +54,10 @@ impl Notifying {
         let (comment, until_ms) = (window.comment.clone(), window.until_ms);
         let set = state.manager_mut().set_window(now_ms, window);
         set.map_err(WindowError::Invalid)?;
+        let kept = state.manager().windows().find(|one| one.id == id).cloned();
         let silenced = silenced_by(&state, now_ms, &id);
         drop(state);
+        self.put_people(&tenant, Made::Windows, &id, kept.as_ref())?;
         for fingerprint in silenced {
             let entry = Entry {
                 by: Some(by.to_owned()),
@@ -72,7 +75,7 @@ impl Notifying {
     /// Removes a window that is in the state that is expected of it.
     ///
     /// # Errors
-    /// There is none, or it has changed.
+    /// There is none, it has changed, or the other servers cannot be told.
     pub fn remove_window(
         &self,
         tenant: &str,
@@ -84,6 +87,7 @@ impl Notifying {
         revision_of(&state, id, expected)?;
         state.manager_mut().remove_window(id);
         drop(state);
+        self.put_people::<Window>(&tenant, Made::Windows, id, None)?;
         self.wake.notify_one();
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pulseboard_alerting::AlertEvent;
 use pulseboard_engine::{Cancel, Cost, Spent};
 use pulseboard_promql::{
     EvalError, Labels, Rolled, Samples, Storage,
@@ -17,7 +18,7 @@ use pulseboard_promql::{
 use pulseboard_rules::{Env, Group, Outcome, Sample};
 use pulseboard_series::{Batch, Kind};
 
-use super::{Held, Rules, SLOW, say};
+use super::{Held, Rules, SLOW, say, several::Right};
 use crate::expressions::TenantSeries;
 
 /// Memory of one rule's answer.
@@ -95,9 +96,14 @@ impl Rules {
 
     /// Evaluates a group at one time. Blocks.
     pub(super) fn evaluate(&self, held: &Held, at_ms: i64) {
+        let Some(right) = self.right(held) else {
+            return;
+        };
         let began = Instant::now();
         let mut group = held.group.lock();
         let Some(group) = group.as_mut() else { return };
+        self.take_over(held, group, right, at_ms);
+        let (mut events, mut has_changed) = (Vec::new(), false);
         let every = Duration::from_millis(held.every_ms.unsigned_abs());
         let time = self.timeout.min(every.max(RULE_TIME_MIN));
         if held.is_new.load(Ordering::Relaxed) && held.evaluated.load(Ordering::Relaxed) == 1 {
@@ -124,7 +130,13 @@ impl Rules {
                 // Whoever hears of it may look.
                 waiting.hand_over();
             }
-            self.say(held, index, &outcome, group, at_ms);
+            has_changed |= !outcome.changes.is_empty();
+            events.extend(self.said(held, index, &outcome, group, at_ms));
+            if matches!(right, Right::Only) {
+                for event in events.drain(..) {
+                    self.alerts.manager().tell(event);
+                }
+            }
         }
         waiting.hand_over();
         held.alert_bytes.set(group.alert_bytes());
@@ -133,8 +145,17 @@ impl Rules {
         held.is_slow.store(took > SLOW, Ordering::Relaxed);
         *held.status.lock() = Arc::new(group.status());
         if held.evaluated.fetch_add(1, Ordering::Relaxed) >= 2 {
-            self.end_orphans(held, group, at_ms);
+            let ended = self.ended_orphans(held, group, at_ms);
+            match right {
+                Right::Only => {
+                    for event in ended {
+                        self.alerts.manager().tell(event);
+                    }
+                }
+                Right::Term(_) => events.extend(ended),
+            }
         }
+        self.tell_found(held, group, right, (events, has_changed));
     }
 
     /// Pending time of a run before this one, of which nothing was kept.
@@ -159,10 +180,17 @@ impl Rules {
         waiting.hand_over();
     }
 
-    /// Publishes what became of a rule's alerts.
-    fn say(&self, held: &Held, index: usize, outcome: &Outcome, group: &Group, at_ms: i64) {
+    /// What is to be published of what became of a rule's alerts.
+    fn said(
+        &self,
+        held: &Held,
+        index: usize,
+        outcome: &Outcome,
+        group: &Group,
+        at_ms: i64,
+    ) -> Vec<AlertEvent> {
         if outcome.due.is_empty() && outcome.changes.is_empty() {
-            return;
+            return Vec::new();
         }
         if !outcome.changes.is_empty() {
             held.is_dirty.store(true, Ordering::Relaxed);
@@ -172,55 +200,50 @@ impl Rules {
             .nth(index)
             .zip(held.wanted.rule_ids.get(index))
         else {
-            return;
+            return Vec::new();
         };
         let firing = outcome.due.iter().filter(|alert| say::fires(alert)).count();
-        let said: Vec<_> = {
-            let mut incidents = held.incidents.lock();
-            let mut orphans = self.orphans.lock();
-            let due = outcome.due.iter();
-            due.filter_map(|alert| {
-                let key = (id.clone(), alert.fingerprint());
-                if !say::fires(alert) {
-                    let incident = incidents.remove(&key).or_else(|| {
-                        let event = orphans.remove(&key)?;
-                        Some(say::Incident::of(event))
-                    })?;
-                    return Some(incident.ended_as(alert, at_ms));
+        let mut incidents = held.incidents.lock();
+        let mut orphans = self.orphans.lock();
+        let due = outcome.due.iter();
+        due.filter_map(|alert| {
+            let key = (id.clone(), alert.fingerprint());
+            if !say::fires(alert) {
+                let incident = incidents.remove(&key).or_else(|| {
+                    let event = orphans.remove(&key)?;
+                    Some(say::Incident::of(event))
+                })?;
+                return Some(incident.ended_as(alert, at_ms));
+            }
+            match incidents.get_mut(&key) {
+                Some(incident) => {
+                    let event = incident.goes_on(alert, rule, at_ms);
+                    (firing <= REPEATED_MAX).then_some(event)
                 }
-                match incidents.get_mut(&key) {
-                    Some(incident) => {
-                        let event = incident.goes_on(alert, rule, at_ms);
-                        (firing <= REPEATED_MAX).then_some(event)
-                    }
-                    None => {
-                        let (incident, event) = match orphans.remove(&key) {
-                            // Somebody was told of it already.
-                            Some(before) => {
-                                let mut incident = say::Incident::of(before);
-                                let event = incident.goes_on(alert, rule, at_ms);
-                                (incident, event)
-                            }
-                            None => {
-                                say::Incident::begin(&held.wanted.id.tenant, id, alert, rule, at_ms)
-                            }
-                        };
-                        incidents.insert(key, incident);
-                        Some(event)
-                    }
+                None => {
+                    let (incident, event) = match orphans.remove(&key) {
+                        // Somebody was told of it already.
+                        Some(before) => {
+                            let mut incident = say::Incident::of(before);
+                            let event = incident.goes_on(alert, rule, at_ms);
+                            (incident, event)
+                        }
+                        None => {
+                            say::Incident::begin(&held.wanted.id.tenant, id, alert, rule, at_ms)
+                        }
+                    };
+                    incidents.insert(key, incident);
+                    Some(event)
                 }
-            })
-            .collect()
-        };
-        for event in said {
-            self.alerts.manager().tell(event);
-        }
+            }
+        })
+        .collect()
     }
 
     /// Incidents of a run before this one end that a rule has not found again by now.
-    fn end_orphans(&self, held: &Held, group: &Group, at_ms: i64) {
+    fn ended_orphans(&self, held: &Held, group: &Group, at_ms: i64) -> Vec<AlertEvent> {
         if self.orphans.lock().is_empty() {
-            return;
+            return Vec::new();
         }
         let holds: HashMap<&str, i64> = held
             .wanted
@@ -233,21 +256,17 @@ impl Rules {
             .evaluated
             .load(Ordering::Relaxed)
             .saturating_mul(held.every_ms);
-        let ended: Vec<_> = {
-            let mut orphans = self.orphans.lock();
-            let gone: Vec<_> = orphans
-                .keys()
-                .filter(|(rule, _)| {
-                    let hold_ms = holds.get(rule.as_str());
-                    hold_ms.is_some_and(|hold_ms| evaluated_ms > hold_ms + 2 * held.every_ms)
-                })
-                .cloned()
-                .collect();
-            gone.iter().filter_map(|key| orphans.remove(key)).collect()
-        };
-        for event in ended {
-            self.alerts.manager().tell(say::ended(event, at_ms));
-        }
+        let mut orphans = self.orphans.lock();
+        let gone: Vec<_> = orphans
+            .keys()
+            .filter(|(rule, _)| {
+                let hold_ms = holds.get(rule.as_str());
+                hold_ms.is_some_and(|hold_ms| evaluated_ms > hold_ms + 2 * held.every_ms)
+            })
+            .cloned()
+            .collect();
+        let ended = gone.iter().filter_map(|key| orphans.remove(key));
+        ended.map(|event| say::ended(event, at_ms)).collect()
     }
 }
 

@@ -150,6 +150,11 @@ impl Incident {
         Self(event)
     }
 
+    /// What was said of it last.
+    pub(super) fn event(&self) -> AlertEvent {
+        self.0.clone()
+    }
+
     /// It is said once more.
     pub(super) fn goes_on(&mut self, alert: &RuleAlert, rule: &Rule, at_ms: i64) -> AlertEvent {
         let event = &mut self.0;

@@ -124,6 +124,9 @@ impl Rules {
     fn keep(self: &Arc<Self>, all: bool) -> JoinHandle<()> {
         let rules = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
+            if !all {
+                rules.end_strange();
+            }
             let dirty: Vec<Arc<Held>> = {
                 let groups = rules.groups.lock();
                 let held = groups.by_id.values();

@@ -160,6 +160,13 @@ async fn run_once(
         let keeping = schedule::keep_limits(Arc::clone(&app), app.stopped.clone());
         app.tasks.spawn(keeping);
     }
+    if let Some(alike) = app.alike.clone() {
+        let stopping = app.stopping.clone();
+        let keeping = schedule::keep_alike(Arc::clone(&app), stopping.clone());
+        app.tasks.spawn(keeping);
+        app.tasks
+            .spawn(schedule::hear_alerts(Arc::clone(&app), alike, stopping));
+    }
     let _bus_ends = bus_ended.drop_guard();
     if let Some(log) = &app.ingest_log {
         log.start(&app.tasks, &app.stopping)?;
@@ -314,13 +321,14 @@ async fn run_once(
             );
         }
     }
+    // What it knows is told while it may still be.
+    app.notifying.close(left(DELIVERIES_DEADLINE)).await;
     if let Some(log) = &app.ingest_log {
         log.flush().await;
     }
     if let Some(cluster) = &app.cluster {
         cluster.leave().await;
     }
-    app.notifying.close(left(DELIVERIES_DEADLINE)).await;
     // Nobody asks for anything any more: what is left goes to the disk.
     let last = Arc::clone(&app);
     let closed = tokio::task::spawn_blocking(move || {

@@ -14,8 +14,8 @@ use pulseboard_shared::Role;
 use super::{
     error::Rejected,
     value::{
-        ClusterMode, DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget, Origins,
-        SourceKind, Token,
+        AlertsAlone, ClusterMode, DataDir, Durability, HostName, Hosts, LogFormat, NotifyBudget,
+        Origins, SourceKind, Token,
     },
 };
 use crate::base::address::split_host;
@@ -133,6 +133,15 @@ pub(super) fn redis_prefix(text: &str) -> Parsed<String> {
 pub(super) fn cluster_mode(text: &str) -> Parsed<ClusterMode> {
     match text {
         "replicated" => Ok(ClusterMode::Replicated),
+        _ => Err(Rejected::Value),
+    }
+}
+
+/// Of which alerts people are told without the other servers.
+pub(super) fn alerts_alone(text: &str) -> Parsed<AlertsAlone> {
+    match text {
+        "own" => Ok(AlertsAlone::Own),
+        "all" => Ok(AlertsAlone::All),
         _ => Err(Rejected::Value),
     }
 }

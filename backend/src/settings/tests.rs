@@ -451,6 +451,7 @@ fn where_redis_is_is_read_and_its_password_is_never_said() {
             ("DRAIN_SEC", "0"),
             ("REDIS_PREFIX", "a.b-c"),
             ("INGEST_BUFFER_BYTES", "1048576"),
+            ("ALERTS_ALONE", "all"),
         ],
         None,
     );
@@ -473,6 +474,7 @@ fn where_redis_is_is_read_and_its_password_is_never_said() {
             "sharded, for more series than one machine holds, is not there yet",
         ),
         ("DRAIN_SEC", "9", "from 0 to 8"),
+        ("ALERTS_ALONE", "some", "own or all"),
         ("REDIS_PREFIX", "a:b", "1 to 32 characters"),
         ("INGEST_BUFFER_BYTES", "1000", "a whole number of bytes"),
     ] {

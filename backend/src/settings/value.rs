@@ -34,6 +34,16 @@ pub enum ClusterMode {
     Replicated,
 }
 
+/// Of which alerts people are told by a server that cannot reach the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AlertsAlone {
+    /// Of those of its own host: nobody is told twice.
+    #[default]
+    Own,
+    /// Of all: nothing goes untold, and several servers may tell the same.
+    All,
+}
+
 impl ClusterMode {
     /// As the setting says it.
     #[must_use]

@@ -348,6 +348,10 @@ impl AlertSink for Journal {
         let text = json_text(&record);
         forget(self.log.append(kind::ALERT, text.as_bytes()));
     }
+
+    fn hear(&self, offset: u64, event: &AlertEvent) {
+        self.publish(offset, event);
+    }
 }
 
 impl ItemLog for Journal {

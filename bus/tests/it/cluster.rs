@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use pulseboard_bus::{
-    Asked, Bus as _, FeedKey, Figure, Granted, Kind, NotReady, Partition, Put, Space, Spread, Step,
-    Stepped, counts::Bucket,
+    Asked, Bus as _, FeedKey, Fence, Figure, Granted, Kind, NotReady, Partition, Put, Shelve,
+    Shelved, Space, Spread, Step, Stepped, counts::Bucket, shelf::Change,
 };
 
 use crate::{
@@ -459,4 +459,139 @@ async fn a_table_is_begun_once_and_of_a_list_the_oldest_go() {
     assert_eq!(a.put_fields("tenant", "items", &fields).await, Ok(()));
     let fields = a.fields("tenant", "items").await.expect("Redis");
     assert_eq!(fields, [("a\0x".to_owned(), Bytes::from("1"))]);
+}
+
+/// A change by anybody.
+fn change<'a>(name: &'a str, change: Change<'a>, read: Option<u64>) -> Shelve<'a> {
+    Shelve {
+        thing: Some((name, change)),
+        read,
+        fence: None,
+        tell: &[],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shelf_has_revisions_and_tells_what_changed() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let (a, b) = (
+        Running::connected(&redis.url(), "a").await,
+        Running::connected(&redis.url(), "b").await,
+    );
+    let (a, b) = (cluster(&a), cluster(&b));
+    let put = async |of: &pulseboard_bus::Cluster, shelve: Shelve<'_>| {
+        of.shelve("docs", shelve).await.expect("asked")
+    };
+    let empty = a.shelf("docs", 0).await.expect("asked");
+    assert_eq!((empty.newest, empty.things.len()), (0, 0));
+    let Shelved::Done(first) = put(a, change("x", Change::Set(b"1"), Some(0))).await else {
+        panic!("there was none");
+    };
+    // who comes late changes nothing
+    let late = put(b, change("x", Change::Set(b"2"), Some(0))).await;
+    assert_eq!(late, Shelved::Other(first));
+    let Shelved::Done(second) = put(b, change("x", Change::Set(b"2"), Some(first))).await else {
+        panic!("it was read");
+    };
+    assert!(second > first);
+    assert!(matches!(
+        put(a, change("y", Change::Set(b"3"), None)).await,
+        Shelved::Done(_)
+    ));
+    let changed = a.shelf("docs", first).await.expect("asked");
+    let names: Vec<&str> = changed.things.iter().map(|thing| &*thing.name).collect();
+    assert_eq!(names, ["x", "y"]);
+    assert_eq!(changed.things[0].bytes.as_deref(), Some(&b"2"[..]));
+    assert_eq!(changed.things[1].revision, changed.newest);
+    // what is gone is told, too; what is brought does not stand against what is newer
+    let Shelved::Done(gone) = put(a, change("x", Change::Remove, Some(second))).await else {
+        panic!("it was read");
+    };
+    let told = b.shelf("docs", changed.newest).await.expect("asked");
+    assert_eq!(told.things.len(), 1);
+    assert_eq!(
+        (told.things[0].revision, &told.things[0].bytes),
+        (gone, &None)
+    );
+    let brought = put(b, change("x", Change::Bring(b"2", second), None)).await;
+    assert_eq!(brought, Shelved::Other(gone));
+    let brought = put(b, change("z", Change::Bring(b"9", first), None)).await;
+    assert_eq!(brought, Shelved::Done(first));
+    // another shelf is another one
+    assert_eq!(a.shelf("states", 0).await.expect("asked").newest, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_with_an_old_token_is_refused_whole() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let (a, b) = (
+        Running::connected(&redis.url(), "a").await,
+        Running::connected(&redis.url(), "b").await,
+    );
+    let (viewers, said) = (
+        FeedKey::own(Kind::Alert),
+        FeedKey::new(Kind::Alert, "", "said"),
+    );
+    let (heard, other) = (Recorder::new(), Recorder::new());
+    let _one = b
+        .bus
+        .subscribe(viewers.clone(), Arc::clone(&heard) as Arc<_>);
+    let _other = b.bus.subscribe(said.clone(), Arc::clone(&other) as Arc<_>);
+    let fence = |token: u64| {
+        Some(Fence {
+            partition: Partition::of("shop"),
+            token,
+        })
+    };
+    let frame = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let tell = [(&viewers, frame("fires")), (&said, frame("more"))];
+    let write = |token: u64, bytes: &'static [u8]| Shelve {
+        thing: Some(("rules/shop", Change::Set(bytes))),
+        read: None,
+        fence: fence(token),
+        tell: &tell,
+    };
+    let (of_a, of_b) = (cluster(&a), cluster(&b));
+    let done = of_a.shelve("states", write(10, b"pending")).await;
+    assert!(matches!(done.expect("asked"), Shelved::Done(_)));
+    // The next holder shows its token before it reads; the one before it is done.
+    let show = Shelve {
+        thing: None,
+        read: None,
+        fence: fence(11),
+        tell: &[],
+    };
+    assert!(matches!(
+        of_b.shelve("states", show).await,
+        Ok(Shelved::Done(_))
+    ));
+    let late = of_a.shelve("states", write(10, b"firing")).await;
+    assert_eq!(late.expect("asked"), Shelved::Outdated);
+    let known = of_b.shelf("states", 0).await.expect("asked");
+    assert_eq!(known.things.len(), 1);
+    assert_eq!(known.things[0].bytes.as_deref(), Some(&b"pending"[..]));
+    // another partition's holder is another one
+    let elsewhere = Shelve {
+        fence: Some(Fence {
+            partition: Partition::all()
+                .find(|one| *one != Partition::of("shop"))
+                .expect("64 of them"),
+            token: 1,
+        }),
+        ..write(10, b"")
+    };
+    assert!(matches!(
+        of_a.shelve("states", elsewhere).await,
+        Ok(Shelved::Done(_))
+    ));
+    eventually("both feeds were told twice", || {
+        heard.frames().len() == 2 && other.frames().len() == 2
+    })
+    .await;
 }

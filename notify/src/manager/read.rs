@@ -16,8 +16,8 @@ use crate::{
     labels::{Fingerprint, order, told_order},
     matcher::{self, Matcher},
     reason::Reason,
-    silence::{SilenceError, SilenceState},
-    window::Window,
+    silence::{Silence, SilenceError, SilenceState},
+    window::{Window, Windows},
 };
 
 impl Manager {
@@ -205,6 +205,24 @@ impl Manager {
         new_id: String,
     ) -> Result<String, SilenceError> {
         self.silences.set(now_ms, silence.into_silence()?, new_id)
+    }
+
+    /// A silence as it is kept.
+    #[must_use]
+    pub fn kept_silence(&self, id: &str) -> Option<&Silence> {
+        self.silences.get(id)
+    }
+
+    /// Puts these silences, windows and acknowledgements in the place of all that are known: where
+    /// several servers are one, people make them at any of them.
+    pub fn take_people(&mut self, silences: Vec<Silence>, windows: Vec<Window>, acks: Vec<Ack>) {
+        self.silences.restore(silences);
+        self.windows = Windows::default();
+        for window in windows {
+            // one that is no longer taken is not kept
+            drop(self.windows.set(window));
+        }
+        self.acks.restore(acks);
     }
 
     /// `DELETE /api/v2/silence/{id}`; one that expired before stays as it is.

@@ -1,0 +1,171 @@
+//! What people make that holds somebody back from being told: silences, maintenance windows and
+//! acknowledgements. Where several servers are one, each is a document that all of them have, and a
+//! tenant's manager follows those; where there is one server they are in the tenant's state alone.
+
+use std::sync::atomic::Ordering;
+
+use pulseboard_notify::{Ack, Silence, Window};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Notifying, Tenant, name::document_of};
+use crate::base::documents::{DocumentError, Expected};
+
+/// What they make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// Silences, by identity.
+    Silences,
+    /// Maintenance windows, by identity.
+    Windows,
+    /// Acknowledgements, by the alert's fingerprint.
+    Acks,
+}
+
+/// What the names of their documents begin with.
+pub(super) const FOLDERS: [&str; 3] = ["silences/", "windows/", "acks/"];
+
+impl Made {
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Silences => "silences",
+            Self::Windows => "windows",
+            Self::Acks => "acks",
+        }
+    }
+
+    fn document(self, tenant: &str, id: &str) -> String {
+        format!("{}/{}/{id}", self.folder(), document_of(tenant))
+    }
+}
+
+/// Nothing is changed that the other servers cannot be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Untold(String);
+
+impl Notifying {
+    /// Has all servers know what somebody made, or took away (`None`). Where that cannot be, it is
+    /// not so here either. Blocks.
+    pub(super) fn put_people<T: Serialize>(
+        &self,
+        tenant: &Tenant,
+        made: Made,
+        id: &str,
+        what: Option<&T>,
+    ) -> Result<(), Untold> {
+        if self.alike.is_none() {
+            return Ok(());
+        }
+        let name = made.document(&tenant.name, id);
+        let put = match what {
+            Some(what) => self.documents.put(&name, Expected::Any, what).map(drop),
+            None => self.documents.delete(&name, Expected::Any).map(drop),
+        };
+        put.map_err(|error: DocumentError| {
+            self.follow_people(tenant);
+            Untold(error.to_string())
+        })
+    }
+
+    /// An acknowledgement has ended by itself, or with its incident.
+    pub(super) fn forget_ack(&self, tenant: &str, fingerprint: pulseboard_notify::Fingerprint) {
+        if self.alike.is_none() {
+            return;
+        }
+        let name = Made::Acks.document(tenant, &fingerprint.to_string());
+        if let Err(error) = self.documents.delete(&name, Expected::Any) {
+            tracing::warn!(%error, tenant, "an acknowledgement that has ended is still known");
+        }
+    }
+
+    fn people<T: DeserializeOwned>(&self, made: Made, tenant: &str) -> Vec<T> {
+        let names = self.documents.list(&made.document(tenant, ""));
+        let all = names.into_iter();
+        all.filter_map(|(name, _)| self.documents.get::<T>(&name))
+            .map(|(_, what)| what)
+            .collect()
+    }
+
+    /// Has a tenant's manager know what people made at any server, and nothing else of the kind.
+    pub(super) fn follow_people(&self, tenant: &Tenant) {
+        if self.alike.is_none() || !self.knows_people.load(Ordering::Relaxed) {
+            return;
+        }
+        let now_ms = self.clock.now_ms();
+        let silences: Vec<Silence> = self.people(Made::Silences, &tenant.name);
+        let windows: Vec<Window> = self.people(Made::Windows, &tenant.name);
+        let mut acks: Vec<Ack> = self.people(Made::Acks, &tenant.name);
+        acks.retain(|ack| ack.until_ms.is_none_or(|until_ms| now_ms < until_ms));
+        let mut state = tenant.state.lock();
+        state.manager_mut().take_people(silences, windows, acks);
+    }
+
+    /// The service has nothing yet: what people made here is brought in. Blocks.
+    pub(super) fn bring_people(&self) {
+        for tenant in self.all() {
+            let kept = tenant.state.lock().keep();
+            tenant.state.lock().change();
+            let (silences, windows, acks) = kept.people();
+            for silence in silences {
+                self.bring(&tenant, Made::Silences, &silence.id, silence);
+            }
+            for window in windows {
+                self.bring(&tenant, Made::Windows, &window.id, window);
+            }
+            for ack in acks {
+                self.bring(&tenant, Made::Acks, &ack.fingerprint.to_string(), ack);
+            }
+        }
+    }
+
+    fn bring<T: Serialize>(&self, tenant: &Tenant, made: Made, id: &str, what: &T) {
+        let name = made.document(&tenant.name, id);
+        match self.documents.put(&name, Expected::New, what) {
+            Ok(_) | Err(DocumentError::Conflict { .. }) => {}
+            Err(error) => tracing::error!(%error, name, "the other servers are not told of it"),
+        }
+    }
+
+    /// What a tenant's manager has let go of, since it was over long ago, is no document any more.
+    pub(super) fn tidy(&self, tenant: &Tenant) {
+        let steady_ms = self.clock.steady_ms();
+        let tidied_ms = tenant.tidied_ms.load(Ordering::Relaxed);
+        if self.alike.is_none() || steady_ms - tidied_ms < TIDIED_MS {
+            return;
+        }
+        tenant.tidied_ms.store(steady_ms, Ordering::Relaxed);
+        let has = |made: Made| {
+            !self
+                .documents
+                .list(&made.document(&tenant.name, ""))
+                .is_empty()
+        };
+        if !has(Made::Silences) && !has(Made::Windows) {
+            return;
+        }
+        let now_ms = self.clock.now_ms();
+        let mut gone: Vec<(Made, String)> = Vec::new();
+        for window in self.people::<Window>(Made::Windows, &tenant.name) {
+            if window.until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
+                gone.push((Made::Windows, window.id));
+            }
+        }
+        for silence in self.people::<Silence>(Made::Silences, &tenant.name) {
+            if silence.ends_at_ms.saturating_add(SILENCES_LISTED_MS) <= now_ms {
+                gone.push((Made::Silences, silence.id));
+            }
+        }
+        for (made, id) in gone {
+            let name = made.document(&tenant.name, &id);
+            if let Err(error) = self.documents.delete(&name, Expected::Any) {
+                tracing::debug!(%error, name, "what is over is still known");
+            }
+        }
+    }
+}
+
+/// How often that is looked for.
+const TIDIED_MS: i64 = 60_000;
+
+/// A silence that has expired is still listed for so long, as Alertmanager does.
+const SILENCES_LISTED_MS: i64 = 120 * 3_600_000;
