@@ -410,7 +410,7 @@ mod tests {
         let sink = FromBus::new(&feed);
         let frame = |number| {
             let form = AlertPayload(event(number)).to_bytes();
-            portable::versioned(VERSION, &form)
+            portable::versioned(ALERT_VERSION, &form)
         };
         let held = || -> Vec<(u64, u128)> {
             feed.with_log(|log| {

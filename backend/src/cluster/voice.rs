@@ -260,6 +260,7 @@ impl fmt::Debug for Voice {
 #[cfg(test)]
 mod tests {
     use pulseboard_bus::Local;
+    use pulseboard_feed::Epoch;
 
     use super::*;
 
@@ -273,10 +274,10 @@ mod tests {
 
     #[test]
     fn what_comes_back_and_what_comes_twice_is_passed_over() {
-        let voice = Voice::new(Arc::new(Local::new()));
+        let voice = Voice::new(Arc::new(Local::new(Epoch(1))));
         let sink = Sink(Arc::clone(&voice.heard));
         let own = voice.frame(1, entry("own"));
-        let other = Voice::new(Arc::new(Local::new())).frame(1, entry("other"));
+        let other = Voice::new(Arc::new(Local::new(Epoch(1)))).frame(1, entry("other"));
         sink.take([own.clone(), other.clone()]);
         sink.take([other, own, Bytes::from_static(b"\x63nothing of ours")]);
         let waiting: Vec<Said> = voice.heard.inner.lock().waiting.drain(..).collect();
