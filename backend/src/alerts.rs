@@ -176,6 +176,9 @@ impl AlertSink for IntoFeed {
     }
 }
 
+/// What alerts go to other servers by, and how they are told.
+type OverBus = (Arc<dyn Bus>, Arc<Voice>);
+
 impl Alerts {
     /// All rules inactive. A firing rule is sent again no more often than `repeat`. `before` hears
     /// of an alert before any viewer does (what is shown is to be kept), `after` when they have it.
@@ -187,7 +190,7 @@ impl Alerts {
         before: Option<Arc<dyn AlertSink>>,
         after: Vec<Arc<dyn AlertSink>>,
         telemetry: &Telemetry,
-        (fanout, shared): (&Fanout, Option<(Arc<dyn Bus>, Arc<Voice>)>),
+        (fanout, shared): (&Fanout, Option<OverBus>),
     ) -> Arc<Self> {
         let feed = Feed::new(epoch, ALERT_LOG, fanout);
         let into_feed = IntoFeed {

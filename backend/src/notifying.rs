@@ -28,6 +28,7 @@ mod keeping;
 mod made;
 mod name;
 mod people;
+mod people_made;
 mod rounds;
 mod several;
 mod state;
@@ -65,13 +66,13 @@ use self::{
     browsers::Browsers,
     carrier::{Carrier, Tells, way_of},
     file::Loaded,
-    people::Made,
+    people_made::Made,
     state::Outcome,
 };
 pub use self::{
     file::check,
     made::{Change, MakeError, NOBODY},
-    people::Untold,
+    people_made::Untold,
     state::{NOTIFICATION_FAILED, State},
 };
 use crate::{

@@ -20,15 +20,13 @@ async fn own(server: &Server, name: &str) -> u64 {
     value.map_or(0, |value| value.parse::<f64>().expect("a number") as u64)
 }
 
-/// Gives all of them the same samples, as they have them where samples go over the bus.
-async fn push(servers: &[&Server], at_ms: i64) {
+/// Gives one of them samples, which all have then.
+async fn push(server: &Server, at_ms: i64) {
     let lines = (0..SERIES).map(|one| format!("m{{series=\"{one}\"}} 1 {at_ms}\n"));
     let body: String = lines.collect();
-    for server in servers {
-        let url = format!("http://{}/push?tenant=t", server.address);
-        let sent = server.http.post(url).body(body.clone()).send().await;
-        assert_eq!(sent.expect("an answer").status(), 200);
-    }
+    let url = format!("http://{}/push?tenant=t", server.address);
+    let sent = server.http.post(url).body(body).send().await;
+    assert_eq!(sent.expect("an answer").status(), 200);
 }
 
 async fn archived(store: &Server) -> f64 {
@@ -66,7 +64,7 @@ async fn one_server_sends_a_tenants_samples_and_another_goes_on_when_it_is_gone(
     .await;
     let begin_ms = now_ms();
     for step in 0..4 {
-        push(&pair.each_ref(), begin_ms + step).await;
+        push(&pair[step as usize % 2], begin_ms + step).await;
     }
     let all = 4 * SERIES as u64;
     let left = "pulseboard_archive_left_to_others_total";
@@ -87,7 +85,7 @@ async fn one_server_sends_a_tenants_samples_and_another_goes_on_when_it_is_gone(
     sender.child.kill().expect("it runs");
     sender.child.wait().expect("it ended");
     let other = &pair[usize::from(is_a)];
-    push(&[other], begin_ms + 4).await;
+    push(other, begin_ms + 4).await;
     eventually("the other sends, and again what it held", async || {
         own(other, sent).await >= all + SERIES as u64
     })

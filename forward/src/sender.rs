@@ -2,33 +2,27 @@
 //! Where little comes one request carries all of them; where much waits each carries one.
 
 mod hold;
+mod line;
 
 use std::{
     ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use pulseboard_scrape::WallClock;
 use pulseboard_series::KeyRef;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::line::FAMILIES_PERIOD;
+pub(crate) use self::line::Line;
 use crate::{
     answer::{Backoff, Outcome, Reason},
     manner::Manner,
     message,
-    queue::{Next, Parcel, Queue, Results, Spot},
-    receiver::{Describe, Families, Protocol, Receiver, Whose},
+    queue::{Next, Parcel, Results, Spot},
+    receiver::{Describe, Protocol, Receiver, Whose},
     record::{LANES, Sample},
 };
 
@@ -38,139 +32,9 @@ const HOUSE_PERIOD: Duration = Duration::from_secs(1);
 /// How long what is on its way has to arrive when the server stops.
 const FAREWELL: Duration = Duration::from_millis(1_500);
 
-/// What is known of metrics is asked for no more often than this.
-const FAMILIES_PERIOD: Duration = Duration::from_secs(30);
-
 /// Requests in halves of one parcel that the receiver took before; what it refuses then as known to
 /// it is taken for sent. One that takes samples of a series in their order alone refuses all of it.
 const AGAIN_HALVES: usize = 32;
-
-/// What those share who send to one receiver.
-#[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) queue: Queue,
-    /// Exchanged by a reload.
-    pub(crate) receiver: Mutex<Arc<Receiver>>,
-    /// What went wrong last, while it does.
-    pub(crate) trouble: Mutex<Option<String>>,
-    /// Nothing is sent before.
-    pause: Mutex<Option<Instant>>,
-    /// What is known of metrics, and since when.
-    families: Mutex<Option<(Instant, Arc<Families>)>>,
-    clock: WallClock,
-    pub(crate) manner: Manner,
-    pub(crate) doubt: Doubt,
-}
-
-/// Whether the receiver that answers is the one that took what is held.
-#[derive(Debug)]
-pub(crate) struct Doubt {
-    /// It was not there.
-    pub(crate) was_away: AtomicBool,
-    /// Asks for its run at once.
-    pub(crate) asks: Notify,
-    /// How often that was begun, and has ended.
-    pub(crate) begun: AtomicU64,
-    pub(crate) ended: watch::Sender<u64>,
-    /// Nothing is sent before so many have ended.
-    needed: AtomicU64,
-}
-
-impl Default for Doubt {
-    fn default() -> Self {
-        Self {
-            was_away: AtomicBool::new(false),
-            asks: Notify::new(),
-            begun: AtomicU64::new(0),
-            ended: watch::Sender::new(0),
-            needed: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Line {
-    pub(crate) fn new(
-        queue: Queue,
-        receiver: Arc<Receiver>,
-        clock: WallClock,
-        manner: Manner,
-    ) -> Self {
-        Self {
-            manner,
-            doubt: Doubt::default(),
-            queue,
-            receiver: Mutex::new(receiver),
-            trouble: Mutex::default(),
-            pause: Mutex::default(),
-            families: Mutex::default(),
-            clock,
-        }
-    }
-
-    /// What is known of metrics, asked for now and then.
-    fn families(&self, describe: &Describe) -> Arc<Families> {
-        let mut known = self.families.lock();
-        if let Some((at, families)) = &*known
-            && at.elapsed() < FAMILIES_PERIOD
-        {
-            return Arc::clone(families);
-        }
-        let families = Arc::new(describe());
-        *known = Some((Instant::now(), Arc::clone(&families)));
-        families
-    }
-
-    fn receiver(&self) -> Arc<Receiver> {
-        Arc::clone(&self.receiver.lock())
-    }
-
-    /// Until when all wait, since the receiver asked for it or failed.
-    pub(crate) fn paused(&self) -> Option<Instant> {
-        self.pause.lock().filter(|until| *until > Instant::now())
-    }
-
-    fn pause_for(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        let mut paused = self.pause.lock();
-        *paused = Some(paused.map_or(until, |known| known.max(until)));
-    }
-
-    async fn wait_for_pause(&self) {
-        while let Some(until) = self.paused() {
-            tokio::time::sleep_until(until).await;
-        }
-        let needed = self.doubt.needed.load(Ordering::Relaxed);
-        if needed > 0 {
-            let mut ended = self.doubt.ended.subscribe();
-            // The sender is this line's.
-            drop(ended.wait_for(|ended| *ended >= needed).await);
-        }
-    }
-
-    /// The receiver was not there: before more is sent it is asked which run of it answers.
-    fn be_in_doubt(&self) {
-        if self.manner.hold.is_some() {
-            self.doubt.was_away.store(true, Ordering::Relaxed);
-            let next = self.doubt.begun.load(Ordering::Relaxed) + 1;
-            self.doubt.needed.fetch_max(next, Ordering::Relaxed);
-            self.doubt.asks.notify_one();
-        }
-    }
-
-    pub(crate) fn trouble(&self, name: &str, why: String) {
-        let mut trouble = self.trouble.lock();
-        if trouble.as_ref() != Some(&why) {
-            tracing::warn!(receiver = name, "sending on is tried again: {why}");
-        }
-        *trouble = Some(why);
-    }
-
-    fn well(&self, name: &str) {
-        if self.trouble.lock().take().is_some() {
-            tracing::info!(receiver = name, "the receiver takes samples again");
-        }
-    }
-}
 
 /// Sends until it is told to stop; what is on its way then may still arrive.
 pub(crate) async fn run(

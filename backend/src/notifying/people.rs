@@ -7,41 +7,11 @@ use std::sync::atomic::Ordering;
 use pulseboard_notify::{Ack, Silence, Window};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Notifying, Tenant, name::document_of};
+use super::{
+    Notifying, Tenant,
+    people_made::{Made, Untold},
+};
 use crate::base::documents::{DocumentError, Expected};
-
-/// What they make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
-    /// Silences, by identity.
-    Silences,
-    /// Maintenance windows, by identity.
-    Windows,
-    /// Acknowledgements, by the alert's fingerprint.
-    Acks,
-}
-
-/// What the names of their documents begin with.
-pub(super) const FOLDERS: [&str; 3] = ["silences/", "windows/", "acks/"];
-
-impl Made {
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Silences => "silences",
-            Self::Windows => "windows",
-            Self::Acks => "acks",
-        }
-    }
-
-    fn document(self, tenant: &str, id: &str) -> String {
-        format!("{}/{}/{id}", self.folder(), document_of(tenant))
-    }
-}
-
-/// Nothing is changed that the other servers cannot be told.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Untold(String);
 
 impl Notifying {
     /// Has all servers know what somebody made, or took away (`None`). Where that cannot be, it is

@@ -19,7 +19,7 @@ use pulseboard_receivers::outbox::{DELIVERIES, Delivery as Line};
 use super::{
     Notifying, Tenant,
     name::{document_of, tenant_of},
-    people::FOLDERS,
+    people_made::FOLDERS,
     state::{Kept, State},
 };
 use crate::cluster::{

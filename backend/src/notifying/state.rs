@@ -206,7 +206,15 @@ impl State {
         let manager = Manager::restore(Arc::clone(&tenant), config, options, kept.keep, now_ms);
         Self {
             own: kept.own.into_iter().collect(),
-            posted: kept.posted.into_iter().collect(),
+            // Said again when it comes next: who was killed may have kept this, and not its incident.
+            posted: kept
+                .posted
+                .into_iter()
+                .map(|(fingerprint, posted)| {
+                    let told_ms = i64::MIN;
+                    (fingerprint, Posted { told_ms, ..posted })
+                })
+                .collect(),
             on_way: kept.on_way.into_iter().collect(),
             failing: kept.failing.into_iter().collect(),
             lines: kept.lines,

@@ -4,7 +4,7 @@
 use pulseboard_alerting::new_id;
 use pulseboard_notify::Window;
 
-use super::{Notifying, WindowError, people::Made, silenced_by, state::State};
+use super::{Notifying, WindowError, people_made::Made, silenced_by, state::State};
 use crate::{
     base::documents::{Expected, Revision},
     incidents::entry::{Entry, Kind},

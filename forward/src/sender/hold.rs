@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Line;
+use super::line::Line;
 
 /// How often a receiver that answers is asked.
 const PERIOD: Duration = Duration::from_secs(5);

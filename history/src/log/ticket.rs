@@ -62,7 +62,6 @@ impl Drop for Promise {
 
 impl Ticket {
     /// One that is completed by the promise.
-    #[must_use]
     pub fn promised() -> (Promise, Self) {
         let batch = Arc::<Batch>::default();
         let ticket = Self {
