@@ -25,8 +25,8 @@ pub struct Target {
 }
 
 /// Takes samples for a store, nothing of which is sent before [`Sending::start`]. What waits and is
-/// held is kept in `folder`, or in memory where there is none; `is_ours` says whose samples are this
-/// server's to send. Blocks for the disk.
+/// held is kept in `folder`, or in memory where there is none; `is_ours` says whose samples are
+/// this server's to send. Blocks for the disk.
 ///
 /// # Errors
 /// What is wrong with the address, or with the folder; in words.

@@ -1,5 +1,6 @@
 //! Expressions over a tenant's series: PromQL's storage and guard, made of the engine and of what a
-//! question may cost; and of the archive, where somebody asks for what the engine has no samples of.
+//! question may cost; and of the archive, where somebody asks for what the engine has no samples
+//! of.
 
 mod older;
 
@@ -119,7 +120,8 @@ impl<'a> TenantSeries<'a> {
         self.warnings.borrow().clone()
     }
 
-    /// As [`Storage::select_named`](pulseboard_promql::Storage::select_named), of a stretch whose beginning the engine has not.
+    /// As [`Storage::select_named`](pulseboard_promql::Storage::select_named), of a stretch whose
+    /// beginning the engine has not.
     fn select_both(
         &self,
         older: &Older<'_>,

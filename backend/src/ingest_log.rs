@@ -97,10 +97,10 @@ struct Begin {
 }
 
 impl IngestLog {
-    /// That of these settings; `again` is cancelled when another server's history lies ready to take
-    /// the place of this one's. Everything that comes into the engine from now on goes through it.
-    /// Blocks: it looks through the history's log for what an earlier run has not sent. To be called
-    /// where there is a runtime.
+    /// That of these settings; `again` is cancelled when another server's history lies ready to
+    /// take the place of this one's. Everything that comes into the engine from now on goes through
+    /// it. Blocks: it looks through the history's log for what an earlier run has not sent. To be
+    /// called where there is a runtime.
     ///
     /// # Errors
     /// There is no memory for packing.

@@ -14,9 +14,9 @@
 //! meanwhile, a notification that is made again has the same key as long as it says the same at the
 //! same time.
 //!
-//! Of several servers one acts for a tenant ([`several`]): it is fed, it notifies, and it writes what
-//! it knows with its lease's token before anybody is told. The others show that. What people made
-//! (`people`: silences, windows, acknowledgements) is a document each, which all servers have.
+//! Of several servers one acts for a tenant ([`several`]): it is fed, it notifies, and it writes
+//! what it knows with its lease's token before anybody is told. The others show that. What people
+//! made (`people`: silences, windows, acknowledgements) is a document each, which all servers have.
 //!
 //! The file is the default tenant's, and so are the server's own alerts. Others have the receivers
 //! that they made.

@@ -1,5 +1,6 @@
-//! Several real servers and a real Redis: samples that are pushed to one are on all of them, whoever
-//! is killed or away meanwhile. What is not to be had here (redis-server) is said and passed over.
+//! Several real servers and a real Redis: samples that are pushed to one are on all of them,
+//! whoever is killed or away meanwhile. What is not to be had here (redis-server) is said and
+//! passed over.
 
 #![cfg(unix)]
 

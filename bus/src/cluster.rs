@@ -233,8 +233,8 @@ impl Cluster {
         Ok(tops)
     }
 
-    /// What Redis holds of each feed of [`Kind::Ingest`](crate::Kind::Ingest) at most, in bytes, as far as this server
-    /// appends to it; the oldest go.
+    /// What Redis holds of each feed of [`Kind::Ingest`](crate::Kind::Ingest) at most, in bytes, as
+    /// far as this server appends to it; the oldest go.
     pub fn bound_ingest(&self, bytes: u64) {
         self.hub.ingest_bytes.store(bytes, Ordering::Relaxed);
     }

@@ -31,8 +31,8 @@ pub(crate) struct Entry {
     /// Whether it waits to be read.
     pub(crate) is_queued: AtomicBool,
     core: Mutex<Core>,
-    /// What is to be told while there is no Redis, in the order in which it was published. Leaf lock;
-    /// the partition's outbox may be held for it, and is not held when it is told.
+    /// What is to be told while there is no Redis, in the order in which it was published. Leaf
+    /// lock; the partition's outbox may be held for it, and is not held when it is told.
     alone: Mutex<VecDeque<(Own, Option<Bytes>)>>,
 }
 

@@ -24,8 +24,8 @@ pub struct Figures {
     pub dropped_push: Count,
     /// `bus_dropped_total{what="unsent"}`: frames that waited for too long.
     pub dropped_unsent: Count,
-    /// `bus_dropped_total{what="kept"}`: frames that were taken and would have been sent again where
-    /// a server is lost; what is new took their room.
+    /// `bus_dropped_total{what="kept"}`: frames that were taken and would have been sent again
+    /// where a server is lost; what is new took their room.
     pub dropped_kept: Count,
     /// `bus_refused_total`: frames that were not taken, or that Redis refused.
     pub refused: Count,

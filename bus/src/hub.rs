@@ -262,8 +262,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Has what was taken, and is only kept for being sent again, give way to what is new: the oldest
-    /// of all partitions first, and at once so much that this is not done for each frame.
+    /// Has what was taken, and is only kept for being sent again, give way to what is new: the
+    /// oldest of all partitions first, and at once so much that this is not done for each frame.
     fn make_room(&self, bytes: usize) {
         if self.total.bytes() + bytes <= HELD_MAX {
             return;
@@ -280,8 +280,8 @@ impl Hub {
         }
     }
 
-    /// Puts a frame behind what a feed that is watched here is to be told alone, in the order of its
-    /// partition; for who then calls [`Self::tell_alone`].
+    /// Puts a frame behind what a feed that is watched here is to be told alone, in the order of
+    /// its partition; for who then calls [`Self::tell_alone`].
     fn next_alone(&self, key: &FeedKey, frame: Bytes) -> Option<Arc<Entry>> {
         let entry = self.feeds.lock().get(key)?;
         entry.next_alone(own_run(), Some(frame));

@@ -41,8 +41,8 @@ pub struct Member {
     pub address: String,
     /// Where other members reach it itself, and nobody in its place; may be empty.
     pub peer: String,
-    /// How far it was in the ingest log when Redis last lost that, as a digest; empty where that was
-    /// not so.
+    /// How far it was in the ingest log when Redis last lost that, as a digest; empty where that
+    /// was not so.
     pub reached: String,
     /// Whether it has samples that the ingest log of today never had.
     pub more: bool,

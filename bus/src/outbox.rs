@@ -5,9 +5,9 @@
 //! sent in order, and what Redis has not taken is sent again, as is what a new primary may lack
 //! ([`Outbox::rewind`]); the scripts take each number once. Pure but for the time that it is given.
 //!
-//! Memory is for what waits: what was taken is kept as long as nothing new needs the room, the oldest
-//! of all partitions going first ([`Outbox::forget_taken`]); and the less room is left, the less may
-//! wait in one partition.
+//! Memory is for what waits: what was taken is kept as long as nothing new needs the room, the
+//! oldest of all partitions going first ([`Outbox::forget_taken`]); and the less room is left, the
+//! less may wait in one partition.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,8 +31,8 @@ use crate::{
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
 /// Bytes of it in all partitions.
 pub(crate) const HELD_MAX: usize = 64 << 20;
-/// Of one partition so many times what nothing waits in may wait: what one has leaves room for those
-/// of others.
+/// Of one partition so many times what nothing waits in may wait: what one has leaves room for
+/// those of others.
 const SHARE: usize = 3;
 /// What one costs beside its bytes.
 const ITEM_BYTES: usize = 160;

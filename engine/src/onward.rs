@@ -12,8 +12,8 @@ pub trait Onward: fmt::Debug + Send + Sync {
     /// what says when they outlive the end of the process.
     fn take(&self, tenant: &str, batch: &Batch, refused: &[u32], now_ms: i64) -> Vec<Ticket>;
 
-    /// The same of what came in at another server and was shared, which it sends on, too; unless one
-    /// server sends on what all have, that is nothing.
+    /// The same of what came in at another server and was shared, which it sends on, too; unless
+    /// one server sends on what all have, that is nothing.
     fn take_shared(
         &self,
         _tenant: &str,

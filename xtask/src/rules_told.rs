@@ -1,9 +1,9 @@
-//! `bench rules --told S`: how long after its tick an alert of a rule that is looked at each tick is
-//! on the event stream, with the real server.
+//! `bench rules --told S`: how long after its tick an alert of a rule that is looked at each tick
+//! is on the event stream, with the real server.
 //!
-//! The simulator's figures go up and down with each tick, so the built-in rules over ticks begin and
-//! end all the time, and so does one of a file that is evaluated as often. An alert says which tick
-//! it is of; when its line arrives is read from the same clock.
+//! The simulator's figures go up and down with each tick, so the built-in rules over ticks begin
+//! and end all the time, and so does one of a file that is evaluated as often. An alert says which
+//! tick it is of; when its line arrives is read from the same clock.
 
 use std::{
     fs,

@@ -58,8 +58,8 @@ pub fn reading(request: &Request, depot: &Depot) -> Result<(Arc<App>, String), A
     Ok((app::app(depot)?, tenant(request, depot)?))
 }
 
-/// The same as [`tenant`], for as long as the request is looked at: every body of samples asks for it, and costs
-/// no memory by that.
+/// The same as [`tenant`], for as long as the request is looked at: every body of samples asks for
+/// it, and costs no memory by that.
 ///
 /// # Errors
 /// As [`tenant`].

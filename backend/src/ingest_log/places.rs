@@ -21,8 +21,8 @@ pub struct Places {
     /// Frames in segments of the history's log before this one are not this server's own.
     #[serde(default)]
     pub own_from: u32,
-    /// The history has samples that were never in the ingest log of today: from before there was one,
-    /// or before Redis lost it.
+    /// The history has samples that were never in the ingest log of today: from before there was
+    /// one, or before Redis lost it.
     #[serde(default)]
     pub more: bool,
     /// Epoch and offset of what was taken in last, by partition.

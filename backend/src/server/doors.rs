@@ -1,8 +1,8 @@
 //! How a connection begins: at once, or with the handshake of TLS where `TLS_CERT` is given.
 //!
 //! A handshake costs a signature, and some kilobytes until it is done. So each address has some at
-//! once and some in a second, further ones wait without being read ([`super::handshakes`]), each has
-//! its time, and none is done by who accepts. Who has sent nothing has none.
+//! once and some in a second, further ones wait without being read ([`super::handshakes`]), each
+//! has its time, and none is done by who accepts. Who has sent nothing has none.
 
 use std::{
     io,

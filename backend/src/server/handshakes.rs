@@ -1,6 +1,6 @@
-//! Who may do a handshake of TLS now, and how often: so many at once of all and of each address, the
-//! last part of all for addresses that have few; and of each address so many in a second, since each
-//! costs a signature. Whoever may not waits, addresses in turn.
+//! Who may do a handshake of TLS now, and how often: so many at once of all and of each address,
+//! the last part of all for addresses that have few; and of each address so many in a second, since
+//! each costs a signature. Whoever may not waits, addresses in turn.
 
 use std::{
     collections::{HashMap, VecDeque},
