@@ -2,8 +2,8 @@
 //! each takes in in the same order.
 //!
 //! ```text
-//! batch ──▶ engine ──▶ window, history's log ───────────────────────────┐
-//!              └──▶ frame ──▶ note in the history's log                  ├──▶ its sender is answered
+//! batch ──▶ engine ──▶ window, history's log ────────────────────┐
+//!              └──▶ frame ──▶ note in the history's log           ├──▶ its sender is answered
 //!                     └──▶ entry, packed ──▶ bus ──▶ every server ──▶ engine
 //! ```
 //!

@@ -206,7 +206,8 @@ impl State {
         let manager = Manager::restore(Arc::clone(&tenant), config, options, kept.keep, now_ms);
         Self {
             own: kept.own.into_iter().collect(),
-            // Said again when it comes next: who was killed may have kept this, and not its incident.
+            // Said again when it comes next: who was killed may have kept this, and not its
+            // incident.
             posted: kept
                 .posted
                 .into_iter()

@@ -81,7 +81,7 @@ async fn a_server_starts_without_redis_and_joins_when_it_comes() {
     let mut redis = RedisServer::start(&[]);
     redis.kill();
     let short = |settings: &mut pulseboard_bus::Settings| {
-        settings.alone_after = Duration::from_millis(200);
+        settings.alone_after = Duration::from_millis(800);
     };
     let (a, b) = (
         Running::with(&redis.url(), "a", short),
