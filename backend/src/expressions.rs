@@ -120,8 +120,7 @@ impl<'a> TenantSeries<'a> {
         self.warnings.borrow().clone()
     }
 
-    /// As [`Storage::select_named`](pulseboard_promql::Storage::select_named), of a stretch whose
-    /// beginning the engine has not.
+    /// As [`Storage::select_named`], of a stretch whose beginning the engine has not.
     fn select_both(
         &self,
         older: &Older<'_>,
