@@ -17,7 +17,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`way`] | how the store is told whose samples they are |
-//! | [`write`] | what is sent, held and sent again |
+//! | [`mod@write`] | what is sent, held and sent again |
 //! | `runs` | which run of the store answers |
 //! | [`read`] | what it is asked |
 //! | `answer` | what its answers say |
