@@ -16,7 +16,7 @@ use servers::{INTERVAL_MS, Redis, Server, Socket, eventually, has_redis};
 const ADMIN: &str = "admin-of-all-servers-of-this-test";
 const VIEWER: &str = "viewer-of-all-servers-of-this-test";
 /// How soon all servers are to know what one does.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(1);
 
 fn tokens() -> String {
     format!("{ADMIN}=admin,{VIEWER}=viewer")

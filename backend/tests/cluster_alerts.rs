@@ -26,7 +26,7 @@ const ADMIN: &str = "a-token-of-an-admin-for-tests";
 const TOKENS: (&str, &str) = ("AUTH_TOKENS", "a-token-of-an-admin-for-tests=admin");
 
 /// What is made at one server is at all others within this.
-const SOON: Duration = Duration::from_secs(4);
+const SOON: Duration = Duration::from_secs(1);
 
 /// Sends something as an admin of a tenant; status and body.
 async fn send(
