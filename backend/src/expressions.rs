@@ -19,7 +19,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use pulseboard_engine::{
     Cost, Engine, Selector, Spent, Tenant,
-    query::{self, Counting, KeptRoom, KeptSelector, Order, QueryError, Reading, Wanted},
+    query::{self, Counting, KeptRoom, KeptSelector, Order, QueryError, Reading, Selected, Wanted},
 };
 use pulseboard_history::{Bucket, Tier};
 use pulseboard_promql::{
@@ -282,6 +282,12 @@ impl KnownSelectors {
         };
         let selector = Arc::new(selector);
         let mut all = self.all.lock();
+        // Somebody may have been faster.
+        let known = all.by_hash.get_mut(&hash);
+        if let Some(known) = known.and_then(|known| known.iter_mut().find(is_it)) {
+            known.is_used = true;
+            return Some(Arc::clone(&known.selector));
+        }
         all.by_hash.entry(hash).or_default().push(Known {
             tenant: tenant.into(),
             matchers: matchers.into(),
@@ -547,22 +553,22 @@ impl Storage for TenantSeries<'_> {
         let known = self
             .known
             .and_then(|known| known.get(&self.tenant.name, matchers));
-        let read = match known {
-            Some(kept) => {
-                query::finest_of(self.engine, self.tenant, &kept, stretch, reading, &mut hand)
-            }
+        let parsed;
+        let selected = match &known {
+            Some(kept) => Selected::Kept(kept),
             None => {
-                let selector = selector(matchers).map_err(EvalError::Execution)?;
-                query::finest(
-                    self.engine,
-                    self.tenant,
-                    &selector,
-                    stretch,
-                    reading,
-                    &mut hand,
-                )
+                parsed = selector(matchers).map_err(EvalError::Execution)?;
+                Selected::Once(&parsed)
             }
         };
+        let read = query::finest(
+            self.engine,
+            self.tenant,
+            selected,
+            stretch,
+            reading,
+            &mut hand,
+        );
         read.map_err(|ReadError(error)| error)
     }
 

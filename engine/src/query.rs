@@ -56,7 +56,7 @@ pub use self::{
     kept::{KeptRoom, KeptSelector},
     list::{ListRequest, ListStream, list_newest, list_series},
     range::{RangeStream, range},
-    raw::{finest, finest_of, keys, raw, raw_in_pieces, raw_since, rolled},
+    raw::{Selected, finest, keys, raw, raw_in_pieces, raw_since, rolled},
     reader::Counting,
     reading::{Order, Reading, Wanted},
     request::{Aggregation, RangeRequest, Step},

@@ -14,7 +14,7 @@ use std::{
 use proptest::prelude::*;
 use pulseboard_engine::{
     Cost, Engine, EngineOptions, Persistence, Selector,
-    query::{self, KeptRoom, KeptSelector, Reading, Wanted},
+    query::{self, KeptRoom, KeptSelector, Reading, Selected, Wanted},
 };
 use pulseboard_history::{Bucket, HistoryOptions, Tier, log::Durability};
 use pulseboard_series::Batch;
@@ -227,7 +227,15 @@ impl World {
             assert!(before.is_none(), "each series comes once");
             Ok::<(), query::QueryError>(())
         };
-        query::finest_of(self.engine(), &owner, kept, stretch, reading, &mut each).expect("read");
+        query::finest(
+            self.engine(),
+            &owner,
+            Selected::Kept(kept),
+            stretch,
+            reading,
+            &mut each,
+        )
+        .expect("read");
         found
     }
 
@@ -406,7 +414,7 @@ fn rollups_without_samples_lose_it_too() {
         query::finest(
             world.engine(),
             &owner,
-            &parse("a"),
+            Selected::Once(&parse("a")),
             stretch,
             Reading {
                 cost: &cost,

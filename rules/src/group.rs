@@ -150,7 +150,7 @@ pub struct GroupStatus {
 pub(crate) struct Runner {
     pub(crate) rule: Rule,
     pub(crate) machine: Machine,
-    /// Series of the last evaluation, each once.
+    /// Series of the last evaluation, in the order in which they were made.
     pub(crate) written: Vec<Labels>,
     /// What those of an alerting rule were made for, two for each; nothing where that is not known.
     said: Vec<(Labels, State)>,

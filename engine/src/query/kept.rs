@@ -152,7 +152,9 @@ impl KeptSelector {
     fn known(&self, tenant: &Tenant, order: Order, tenant_came: u64) -> Option<Arc<[SlotRef]>> {
         let mut found = self.found.lock();
         let known = found.as_mut()?;
-        if known.tenant != tenant.number || known.order != order {
+        // Where their order is not seen, that of their keys is as good.
+        let is_in_order = known.order == order || known.order == Order::Key;
+        if known.tenant != tenant.number || !is_in_order {
             return None;
         }
         if known.tenant_came != tenant_came {
@@ -219,6 +221,16 @@ mod tests {
         let of_other = named.places(&engine, &other, Order::Key, &cost);
         assert_eq!(of_other.expect("no bound").expect("few").len(), 7);
         assert_eq!(places(&named).len(), 3);
+
+        // One that is asked in either order in turn is not looked for each time.
+        let turns = kept("a").expect("room");
+        let [_, first, any, again] =
+            [Order::Any, Order::Key, Order::Any, Order::Key].map(|order| {
+                let places = turns.places(&engine, &tenant, order, &cost);
+                places.expect("no bound").expect("few")
+            });
+        assert!(Arc::ptr_eq(&first, &any) && Arc::ptr_eq(&first, &again));
+        drop(turns);
 
         append(&engine, &tenant, "many", 0..PLACES_MAX + 1);
         let many = kept("many").expect("room");

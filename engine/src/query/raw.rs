@@ -95,31 +95,14 @@ pub fn raw_in_pieces<E: From<QueryError>>(
 pub fn finest<E: From<QueryError>>(
     engine: &Engine,
     tenant: &Tenant,
-    selector: &Selector,
+    selected: Selected<'_>,
     stretch: (i64, i64),
     reading: Reading<'_>,
     each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut walk = Walk::new((engine, tenant), stretch, reading);
     walk.is_finest = true;
-    walk.read_all(Selected::Once(selector), each)
-}
-
-/// As [`finest`], for who asks for the same series again and again.
-///
-/// # Errors
-/// As [`raw`].
-pub fn finest_of<E: From<QueryError>>(
-    engine: &Engine,
-    tenant: &Tenant,
-    selector: &KeptSelector,
-    stretch: (i64, i64),
-    reading: Reading<'_>,
-    each: &mut impl FnMut(KeyRef<'_>, &[(Tier, Bucket)], &[Sample]) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut walk = Walk::new((engine, tenant), stretch, reading);
-    walk.is_finest = true;
-    walk.read_all(Selected::Kept(selector), each)
+    walk.read_all(selected, each)
 }
 
 /// From this moment on all of a tenant's samples that were taken are there, Unix milliseconds: in
@@ -161,9 +144,11 @@ pub fn rolled(
 }
 
 /// Which series are read.
-#[derive(Clone, Copy)]
-enum Selected<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Selected<'a> {
+    /// Those of a question.
     Once(&'a Selector),
+    /// Those that somebody asks for again and again.
     Kept(&'a KeptSelector),
 }
 
