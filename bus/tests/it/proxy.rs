@@ -95,6 +95,7 @@ impl Proxy {
         self.mode.send_modify(|mode| {
             mode.is_cut = false;
             mode.is_held = false;
+            mode.held_one = None;
         });
     }
 }

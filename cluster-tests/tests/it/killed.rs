@@ -34,7 +34,7 @@ async fn killed(engine: Engine) -> Result<()> {
         // Its viewers are elsewhere, and counted there.
         audience.hears(Duration::from_secs(3)).await?;
         let counted = audience
-            .count_in("lobby", MEMBERS as u64, Duration::from_secs(8))
+            .count_in("lobby", MEMBERS as u64, Duration::from_secs(7))
             .await?;
         let silence = audience.silence_p99();
         eprintln!("round {round}: without ticks for {silence:?}, counted after {counted:?}");

@@ -92,7 +92,7 @@ async fn a_rolling_upgrade_behind_haproxy_costs_nothing() -> Result<()> {
     let redis = Redis::start(&program, &[]).await?;
     // haproxy asks each second, and believes the second answer.
     let url = redis.url();
-    let settings = [("REDIS_URL", &*url), ("DRAIN_SEC", "3")];
+    let settings = [("REDIS_URL", &*url)];
     let mut replicas = Replica::several(3, &settings).await?;
     match Balancer::haproxy(&replicas, false).await? {
         Some(front) => upgraded(&mut replicas, &front, Duration::ZERO).await,
