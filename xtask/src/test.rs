@@ -188,7 +188,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     let programs = Programs::fetch();
     report.without.clone_from(&programs.missing);
     report.step("unit and integration tests", || {
-        count(&mut native_tests(nextest, &programs))
+        count(native_tests(nextest, &programs).arg("--no-fail-fast"))
     });
     report.step("documentation tests", || {
         count(shell::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]))
@@ -284,11 +284,12 @@ pub(crate) fn end_to_end_program(name: &str) -> Command {
 }
 
 /// The same build for all native steps: another choice of packages would unify other features
-/// and compile half of the dependencies again. Which tests run is the runner's choice.
+/// and compile half of the dependencies again. Which tests run is the runner's choice, and whether
+/// they run at all the caller's: nextest takes no `--no-fail-fast` where nothing runs.
 fn native_tests(nextest: bool, programs: &Programs) -> Command {
     let mut command = shell::cargo();
     if nextest {
-        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+        command.args(["nextest", "run", "--workspace"]);
     } else {
         let tests = [
             "test",
@@ -301,7 +302,7 @@ fn native_tests(nextest: bool, programs: &Programs) -> Command {
             "--bins",
             "--tests",
         ];
-        command.args(tests).arg("--no-fail-fast");
+        command.args(tests);
     }
     // Our answers are compared with a real Prometheus', and servers are tried behind real proxies
     // and over a real Redis; a test that is told of none says so and passes.
