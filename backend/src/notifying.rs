@@ -80,7 +80,7 @@ use crate::{
     base::{
         clock::Clock,
         data_dir,
-        documents::{DocumentError, Documents},
+        documents::{DocumentError, Documents, Expected},
         telemetry::{Limit, Telemetry},
     },
     cluster::alike::Alike,
@@ -401,6 +401,12 @@ impl Notifying {
         tenant == DEFAULT_TENANT && self.file.is_some()
     }
 
+    /// The state that a tenant's own receivers are in, which grows with each change; 0 for none yet.
+    #[must_use]
+    pub fn receivers_revision(&self, tenant: &str) -> u64 {
+        made::revision(&self.documents, tenant)
+    }
+
     /// Whether there is a file.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
@@ -688,7 +694,12 @@ impl Notifying {
     ///
     /// # Errors
     /// See [`MakeError`]; nothing has changed then. Or there are too many tenants.
-    pub fn change_receivers(&self, tenant: &str, change: Change) -> Result<(), MakeError> {
+    pub fn change_receivers(
+        &self,
+        tenant: &str,
+        change: Change,
+        believed: Expected,
+    ) -> Result<(), MakeError> {
         if self.is_of_file(tenant) {
             return Err(MakeError::ReadOnly);
         }
@@ -698,10 +709,12 @@ impl Notifying {
         let _changing = self.changing.lock();
         let mut tries = 0;
         let config = loop {
-            match made::change(&self.documents, &tenant.name, change.clone()) {
-                // At another server somebody changed another one of them: both are to be.
+            match made::change(&self.documents, &tenant.name, change.clone(), believed) {
+                // At another server somebody changed another one of them: both are to be, but for
+                // who says which state was read.
                 Err(MakeError::Document(DocumentError::Conflict { .. }))
-                    if tries < CONFLICTS_MAX
+                    if believed == Expected::Any
+                        && tries < CONFLICTS_MAX
                         && self
                             .alike
                             .as_ref()

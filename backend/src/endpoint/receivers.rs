@@ -6,17 +6,24 @@ use std::{collections::BTreeSet, sync::Arc};
 use pulseboard_notify::config::RouteConfig;
 use pulseboard_receivers::outbox::DeliveryState;
 use pulseboard_shared::{Labels, Timestamp};
-use salvo::{Depot, Request, Response, handler, http::StatusCode, writing::Json};
+use salvo::{
+    Depot, Request, Response, handler,
+    http::{StatusCode, header::ETAG},
+    writing::Json,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::change::{Asked, caught_up, unwritten, wrong_field};
 use crate::{
     app::App,
-    base::error::AppError,
+    base::{
+        documents::{DocumentError, Expected, Revision},
+        error::AppError,
+    },
     http::{
         body::{blocking, read_json, wrong_body},
-        caller, path, query,
+        caller, if_match, path, query,
         tenant::reading,
     },
     notifying::{Change, MakeError, NOBODY},
@@ -42,13 +49,26 @@ fn refusal(error: MakeError) -> AppError {
 pub async fn list_receivers(
     request: &mut Request,
     depot: &mut Depot,
+    response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
     let (app, tenant) = reading(request, depot)?;
-    Ok(Json(blocking(move || listed(&app, &tenant)).await?))
+    let listed = blocking(move || listed(&app, &tenant)).await?;
+    tagged(&listed["revision"], response);
+    Ok(Json(listed))
+}
+
+/// What is made in a file is changed there, and has no `ETag`.
+fn tagged(revision: &Value, response: &mut Response) {
+    if let Some(revision) = revision.as_u64() {
+        response.headers_mut().insert(ETAG, if_match::tag(revision));
+    }
 }
 
 fn listed(app: &App, tenant: &str) -> Value {
     let is_of_file = app.notifying.is_of_file(tenant);
+    // Before they are read: a state that is newer than its revision is refused for nothing, and an
+    // older one would be taken for the newest.
+    let revision = app.notifying.receivers_revision(tenant);
     let config = app
         .notifying
         .read(tenant, |state| Arc::clone(state.manager().config()));
@@ -62,14 +82,21 @@ fn listed(app: &App, tenant: &str) -> Value {
             let mut shown = serde_json::to_value(receiver).ok()?;
             shown["source"] = json!(if is_of_file { "file" } else { "api" });
             shown["used"] = json!(used.contains(&*receiver.name));
+            if !is_of_file {
+                shown["revision"] = json!(revision);
+            }
             Some(shown)
         })
         .collect();
-    json!({
+    let mut shown = json!({
         "receivers": receivers,
         "route": config.route,
         "editable": !is_of_file,
-    })
+    });
+    if !is_of_file {
+        shown["revision"] = json!(revision);
+    }
+    shown
 }
 
 /// Names of the receivers that routes lead to.
@@ -83,29 +110,67 @@ fn used(route: Option<&RouteConfig>) -> BTreeSet<&str> {
     names
 }
 
+/// Which state a request believes the receivers are in, by its `If-Match` and by its body.
+struct Believed {
+    by_header: Option<Expected>,
+    expected: Expected,
+}
+
+impl Believed {
+    fn of(asked: &Asked, request: &Request, revision: Option<u64>) -> Result<Self, AppError> {
+        let notifying = &asked.app.notifying;
+        if notifying.is_of_file(&asked.tenant) {
+            return Err(refusal(MakeError::ReadOnly));
+        }
+        let now = notifying.receivers_revision(&asked.tenant);
+        let by_header = if_match::expected(request, now)?;
+        let by_body = match revision {
+            None => Expected::Any,
+            Some(0) => Expected::New,
+            Some(revision) => Expected::Revision(Revision(revision)),
+        };
+        Ok(Self {
+            by_header,
+            expected: if_match::both(by_header, by_body)?,
+        })
+    }
+}
+
 /// Has a change done where it may wait for the disk.
-async fn change(app: &Arc<App>, tenant: &str, by: &str, change: Change) -> Result<(), AppError> {
+async fn change(asked: &Asked, change: Change, believed: Believed) -> Result<(), AppError> {
     let what = match &change {
         Change::Make(_) => "a receiver was made",
         Change::Replace(..) => "a receiver was changed",
         Change::Remove(_) => "a receiver was removed",
     };
-    caught_up(app).await?;
-    let (worker, named) = (Arc::clone(app), tenant.to_owned());
-    let changed = blocking(move || worker.notifying.change_receivers(&named, change));
-    changed.await?.map_err(refusal)?;
+    let Asked { app, tenant, by } = asked;
+    let (worker, named) = (Arc::clone(app), tenant.clone());
+    let Believed {
+        by_header,
+        expected,
+    } = believed;
+    let changed =
+        blocking(move || worker.notifying.change_receivers(&named, change, expected)).await?;
+    changed.map_err(|error| match (&error, by_header) {
+        (MakeError::Document(DocumentError::Conflict { .. }), Some(_)) => if_match::changed(),
+        _ => refusal(error),
+    })?;
     tracing::info!(by, tenant, "{what}");
     Ok(())
 }
 
-async fn one(app: Arc<App>, tenant: String, name: String) -> Result<Json<Value>, AppError> {
+/// One of them, with the `ETag` of all.
+async fn one(asked: Asked, name: String, response: &mut Response) -> Result<Json<Value>, AppError> {
+    let Asked { app, tenant, .. } = asked;
     let found = blocking(move || {
         let listed = listed(&app, &tenant);
         let all = listed["receivers"].as_array();
         let found = all.and_then(|all| all.iter().find(|one| one["name"] == *name));
         found.cloned().unwrap_or_default()
     });
-    Ok(Json(found.await?))
+    let found = found.await?;
+    tagged(&found["revision"], response);
+    Ok(Json(found))
 }
 
 /// Makes a receiver.
@@ -115,35 +180,50 @@ pub async fn make_receiver(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
-    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
-    let receiver = receiver_of(read_json(&app, request).await?);
+    let asked = Asked::by_admin(request, depot)?;
+    let (receiver, revision) = receiver_of(read_json(&asked.app, request).await?)?;
     let name = receiver["name"].as_str().unwrap_or_default().to_owned();
-    change(&app, &tenant, &by, Change::Make(receiver)).await?;
+    caught_up(&asked.app).await?;
+    let believed = Believed::of(&asked, request, revision)?;
+    change(&asked, Change::Make(receiver), believed).await?;
     response.status_code(StatusCode::CREATED);
-    one(app, tenant, name).await
+    one(asked, name, response).await
 }
 
-/// What the server adds to a receiver that it tells of is not taken back from who sends that again.
-fn receiver_of(mut body: Value) -> Value {
+/// A receiver, and the revision that was read with it. What the server adds to a receiver that it
+/// tells of is not taken back from who sends that again.
+fn receiver_of(mut body: Value) -> Result<(Value, Option<u64>), AppError> {
+    let mut revision = None;
     if let Some(fields) = body.as_object_mut() {
         fields.remove("source");
         fields.remove("used");
+        if let Some(read) = fields.remove("revision") {
+            let wrong = || {
+                let what = "a number, as it was read".to_owned();
+                wrong_field("/revision".to_owned(), what)
+            };
+            revision = Some(read.as_u64().ok_or_else(wrong)?);
+        }
     }
-    body
+    Ok((body, revision))
 }
 
-/// Puts another in its place; what is hidden in it stays as it is.
+/// Puts another in its place; what is hidden in it stays as it is. With the `revision` that was
+/// read, or the `ETag`, nothing that somebody else changed meanwhile is lost.
 #[handler]
 pub async fn replace_receiver(
     request: &mut Request,
     depot: &mut Depot,
+    response: &mut Response,
 ) -> Result<Json<Value>, AppError> {
-    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
+    let asked = Asked::by_admin(request, depot)?;
     let old = path::named(request, "name")?;
-    let receiver = receiver_of(read_json(&app, request).await?);
+    let (receiver, revision) = receiver_of(read_json(&asked.app, request).await?)?;
     let name = receiver["name"].as_str().unwrap_or_default().to_owned();
-    change(&app, &tenant, &by, Change::Replace(old, receiver)).await?;
-    one(app, tenant, name).await
+    caught_up(&asked.app).await?;
+    let believed = Believed::of(&asked, request, revision)?;
+    change(&asked, Change::Replace(old, receiver), believed).await?;
+    one(asked, name, response).await
 }
 
 /// Removes one.
@@ -153,9 +233,11 @@ pub async fn remove_receiver(
     depot: &mut Depot,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let Asked { app, tenant, by } = Asked::by_admin(request, depot)?;
+    let asked = Asked::by_admin(request, depot)?;
     let old = path::named(request, "name")?;
-    change(&app, &tenant, &by, Change::Remove(old)).await?;
+    caught_up(&asked.app).await?;
+    let believed = Believed::of(&asked, request, None)?;
+    change(&asked, Change::Remove(old), believed).await?;
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())
 }

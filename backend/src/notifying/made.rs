@@ -62,6 +62,12 @@ pub enum Change {
     Remove(String),
 }
 
+/// The state that a tenant's receivers are in; 0 where none was ever made.
+pub(super) fn revision(documents: &Documents, tenant: &str) -> u64 {
+    let stored = documents.get::<Made>(&document(tenant));
+    stored.map_or(0, |(revision, _)| revision.0)
+}
+
 /// The configuration of a tenant's own receivers: each is told of everything.
 ///
 /// # Errors
@@ -109,7 +115,8 @@ fn config_of(receivers: &[Value]) -> Result<Config, String> {
     Ok(config)
 }
 
-/// Changes them where all are good then, and gives the configuration that follows. Blocks.
+/// Changes them where all are good then, and they are in the state that is believed; gives the
+/// configuration that follows. Blocks.
 ///
 /// # Errors
 /// See [`MakeError`]; nothing has changed then.
@@ -117,12 +124,15 @@ pub(super) fn change(
     documents: &Documents,
     tenant: &str,
     change: Change,
+    believed: Expected,
 ) -> Result<Arc<Config>, MakeError> {
     let name = document(tenant);
     let found = documents.get::<Made>(&name);
-    let expected = found
-        .as_ref()
-        .map_or(Expected::New, |(revision, _)| Expected::Revision(*revision));
+    let current = found.as_ref().map(|(revision, _)| *revision);
+    let expected = current.map_or(Expected::New, Expected::Revision);
+    if believed != Expected::Any && believed != expected {
+        return Err(DocumentError::Conflict { current }.into());
+    }
     let mut receivers = found.map(|(_, made)| made.receivers).unwrap_or_default();
     let place = |receivers: &[Value], name: &str| {
         let mut all = receivers.iter();
@@ -220,6 +230,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::base::documents::Revision;
 
     fn names(config: &Config) -> Vec<&str> {
         let receivers = config.receivers.iter();
@@ -231,11 +242,26 @@ mod tests {
         let documents = Documents::in_memory();
         let hook = |name: &str, url: &str| json!({"name": name, "webhook_configs": [{"url": url}]});
         assert_eq!(names(&config(&documents, "a").expect("good")), [NOBODY]);
-        let made = change(&documents, "a", Change::Make(hook("ops", "http://x/1")));
+        let made = change(
+            &documents,
+            "a",
+            Change::Make(hook("ops", "http://x/1")),
+            Expected::Any,
+        );
         assert_eq!(names(&made.expect("made")), ["ops"]);
-        let twice = change(&documents, "a", Change::Make(hook("ops", "http://x/1")));
+        let twice = change(
+            &documents,
+            "a",
+            Change::Make(hook("ops", "http://x/1")),
+            Expected::Any,
+        );
         assert!(matches!(twice, Err(MakeError::Exists(_))), "{twice:?}");
-        let both = change(&documents, "a", Change::Make(hook("dev", "http://x/2")));
+        let both = change(
+            &documents,
+            "a",
+            Change::Make(hook("dev", "http://x/2")),
+            Expected::Any,
+        );
         let both = both.expect("made");
         let route = both.route.as_ref().expect("a route");
         assert_eq!(route.routes.len(), 2, "each is told of everything");
@@ -244,6 +270,7 @@ mod tests {
             &documents,
             "a",
             Change::Replace("ops".to_owned(), hook("ops", "<secret>")),
+            Expected::Any,
         );
         let hidden = hidden.expect("changed");
         let url = hidden.receivers[0].webhook_configs[0].url.as_ref();
@@ -253,7 +280,13 @@ mod tests {
         );
         let shown = serde_json::to_string(&hidden.receivers).expect("JSON");
         assert!(!shown.contains("http://x/1"), "{shown}");
-        change(&documents, "a", Change::Remove("ops".to_owned())).expect("removed");
+        change(
+            &documents,
+            "a",
+            Change::Remove("ops".to_owned()),
+            Expected::Any,
+        )
+        .expect("removed");
         // what is shown with all that is usual is taken back
         let all = json!({"name": "all",
             "opsgenie_configs": [{"api_key": "s"}], "pagerduty_configs": [{"routing_key": "s"}],
@@ -265,9 +298,14 @@ mod tests {
                 "http_config": {"tls_config": {}, "proxy_url": "http://me:s@p/"}}],
             "email_configs": [{"to": "a@b", "from": "c@d", "smarthost": "m:25",
                 "auth_password": "s", "tls_config": {}}]});
-        let made = change(&documents, "c", Change::Make(all)).expect("made");
+        let made = change(&documents, "c", Change::Make(all), Expected::Any).expect("made");
         let shown = serde_json::to_value(&made.receivers[0]).expect("JSON");
-        let again = change(&documents, "c", Change::Replace("all".to_owned(), shown));
+        let again = change(
+            &documents,
+            "c",
+            Change::Replace("all".to_owned(), shown),
+            Expected::Any,
+        );
         assert_eq!(again.expect("taken").receivers, made.receivers);
         assert_eq!(names(&config(&documents, "a").expect("good")), ["dev"]);
         assert_eq!(names(&config(&documents, "b").expect("good")), [NOBODY]);
@@ -294,11 +332,36 @@ mod tests {
                 "none is stored",
             ),
         ] {
-            let error = change(&documents, "a", Change::Make(receiver)).expect_err(said);
+            let error =
+                change(&documents, "a", Change::Make(receiver), Expected::Any).expect_err(said);
             assert!(error.to_string().contains(said), "{error}");
             let is_placed = matches!(&error, MakeError::Field(at, _) if at.starts_with('/'));
             assert!(is_placed || said == "none is stored", "{error:?}");
         }
         assert!(documents.list("receivers").is_empty());
+    }
+
+    #[test]
+    fn who_read_an_older_state_changes_nothing() {
+        let documents = Documents::in_memory();
+        let named = |name: &str| json!({"name": name});
+        assert_eq!(revision(&documents, "a"), 0);
+        let made = change(&documents, "a", Change::Make(named("ops")), Expected::New);
+        assert_eq!(names(&made.expect("made")), ["ops"]);
+        let read = Revision(revision(&documents, "a"));
+        let dev = Change::Make(named("dev"));
+        change(&documents, "a", dev, Expected::Revision(read)).expect("nobody was faster");
+        for late in [Expected::New, Expected::Revision(read)] {
+            let removal = Change::Remove("ops".to_owned());
+            let refused = change(&documents, "a", removal, late);
+            let Err(MakeError::Document(DocumentError::Conflict { current })) = refused else {
+                panic!("{late:?}: {refused:?}");
+            };
+            assert_eq!(current, Some(Revision(revision(&documents, "a"))));
+        }
+        assert_eq!(
+            names(&config(&documents, "a").expect("good")),
+            ["ops", "dev"]
+        );
     }
 }

@@ -507,6 +507,73 @@ async fn who_posts_alerts_keeps_no_rule_of_the_tenant_from_being_heard() {
     server.stop().await;
 }
 
+/// Two admins have the same list before them: who saves last is told that it has changed, whether
+/// it is said by `If-Match` or in the body.
+#[tokio::test]
+async fn who_changes_receivers_late_is_told_so() {
+    let server = TestServer::start_with(with_tokens).await;
+    let ask = async |method: Method, path: &str, tag: Option<&str>, body: Option<Value>| {
+        let bearer = bearer(Role::Admin);
+        let mut request = server.request(method, path).header("authorization", bearer);
+        if let Some(tag) = tag {
+            request = request.header("if-match", tag);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        request.send().await.expect("an answer")
+    };
+    let tag_of = |answer: &reqwest::Response| {
+        let tag = answer.headers().get("etag").expect("an ETag");
+        tag.to_str().expect("text").to_owned()
+    };
+    let to = |url: &str| json!({"name": "ops", "webhook_configs": [{"url": url}]});
+    let list = "/api/receivers";
+    let empty = tag_of(&ask(Method::GET, list, None, None).await);
+    let made = ask(
+        Method::POST,
+        list,
+        Some(&empty),
+        Some(to("http://a.example/")),
+    )
+    .await;
+    assert_eq!(made.status(), 201);
+    let first = tag_of(&made);
+    let read = ask(Method::GET, list, None, None).await;
+    assert_eq!(tag_of(&read), first);
+    let revision = read.json::<Value>().await.expect("JSON")["revision"].clone();
+    assert_eq!(format!("\"{revision}\""), first);
+
+    let one = "/api/receivers/ops";
+    let second = ask(
+        Method::PUT,
+        one,
+        Some(&first),
+        Some(to("http://b.example/")),
+    )
+    .await;
+    assert_eq!(second.status(), 200);
+    let second = tag_of(&second);
+    assert_ne!(second, first);
+    // who read the first state
+    let body = Some(to("http://c.example/"));
+    problem(ask(Method::PUT, one, Some(&first), body.clone()).await, 412).await;
+    problem(ask(Method::DELETE, one, Some(&first), None).await, 412).await;
+    let dev = Some(json!({"name": "dev"}));
+    problem(ask(Method::POST, list, Some(&empty), dev).await, 412).await;
+    let mut late = to("http://c.example/");
+    late["revision"] = revision;
+    problem(ask(Method::PUT, one, None, Some(late.clone())).await, 409).await;
+    late["revision"] = json!("1");
+    problem(ask(Method::PUT, one, None, Some(late)).await, 400).await;
+    assert_eq!(tag_of(&ask(Method::GET, list, None, None).await), second);
+    // and who says nothing of it changes what is there, as ever
+    assert_eq!(ask(Method::PUT, one, None, body).await.status(), 200);
+    let third = tag_of(&ask(Method::GET, list, None, None).await);
+    let removed = ask(Method::DELETE, one, Some(&third), None).await;
+    assert_eq!(removed.status(), 204);
+}
+
 #[tokio::test]
 async fn receivers_are_for_admins() {
     let server = TestServer::start_with(with_tokens).await;

@@ -141,7 +141,7 @@ pub struct Receiver {
 }
 
 /// Fields that are the server's.
-const OUTSIDE: [&str; 3] = ["name", "source", "used"];
+const OUTSIDE: [&str; 4] = ["name", "source", "used", "revision"];
 
 impl Receiver {
     /// Reads one; `None` for what is none.
@@ -275,6 +275,8 @@ pub struct Draft {
     pub name: String,
     /// Its ways.
     pub sections: Vec<Section>,
+    /// Which state of them was read, so that nobody's change is lost.
+    revision: Option<f64>,
     /// Ways that the form does not know, which stay.
     rest: Vec<(String, Json)>,
 }
@@ -285,6 +287,7 @@ impl Draft {
     pub fn of(receiver: &Receiver) -> Self {
         let mut draft = Self {
             name: receiver.name.clone(),
+            revision: receiver.json.get("revision").number(),
             ..Self::default()
         };
         for (list, value) in receiver.json.entries() {
@@ -340,6 +343,9 @@ impl Draft {
                 Some((_, Json::List(sections))) => sections.push(json),
                 _ => lists.push((section.list.clone(), Json::List(vec![json]))),
             }
+        }
+        if let Some(revision) = self.revision {
+            lists.push(("revision".to_owned(), Json::Number(revision)));
         }
         write(&Json::Object(lists), digits)
     }
@@ -497,6 +503,18 @@ mod tests {
             read.json.get("webpush_configs")
         );
         assert_eq!(*sent.get("source"), Json::Null);
+    }
+
+    /// Who saves what somebody else has changed meanwhile is told so.
+    #[test]
+    fn what_was_read_is_said() {
+        let json = r#"{"name":"a","revision":7,"used":true,"ntfy_configs":[{"topic":"<secret>"}]}"#;
+        let sent = Draft::of(&receiver(json)).json(|number| number.to_string());
+        let sent = Json::parse(&sent).expect("JSON");
+        assert_eq!(sent.get("revision").number(), Some(7.0));
+        assert!(sent.get("used").text().is_none() && !sent.get("used").is_true());
+        let new = Draft::default().json(|number| number.to_string());
+        assert!(!new.contains("revision"), "{new}");
     }
 
     #[test]
