@@ -112,6 +112,48 @@ pub(crate) fn wrapped(folder: &Path, program: &Path) -> Result<PathBuf> {
     Ok(script)
 }
 
+/// A program that has the path of a folder of its package compiled in, and finds it where that
+/// package was unpacked to: a copy with a path in the place of that one which means the folder that
+/// it is started in, and a script that starts it there.
+///
+/// # Errors
+/// The program has no such path, or the copy cannot be written.
+pub(crate) fn started_in(folder: &Path, program: &Path, inside: &str) -> Result<PathBuf> {
+    let mut bytes = fs::read(program)?;
+    // As long as the other, and, with its many slashes, the folder that one is in.
+    let here = format!(".{}", "/".repeat(inside.len().saturating_sub(1)));
+    let places: Vec<usize> = bytes
+        .windows(inside.len())
+        .enumerate()
+        .filter(|(_, found)| *found == inside.as_bytes())
+        .map(|(at, _)| at)
+        .collect();
+    if places.is_empty() {
+        bail!("{} has no path {inside}", program.display());
+    }
+    for at in places {
+        if let Some(place) = bytes.get_mut(at..at + inside.len()) {
+            place.copy_from_slice(here.as_bytes());
+        }
+    }
+    let scripts = folder.join("run");
+    fs::create_dir_all(&scripts)?;
+    let name = shell::file_name(program);
+    let (copy, script) = (scripts.join(format!("{name}.moved")), scripts.join(&name));
+    fs::write(&copy, bytes)?;
+    make_executable(&copy)?;
+    fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\ncd \"{}\" && exec \"{}\" \"$@\"\n",
+            folder.join(inside.trim_start_matches('/')).display(),
+            copy.display()
+        ),
+    )?;
+    make_executable(&script)?;
+    Ok(script)
+}
+
 /// Lets everybody run a file, where systems ask for that.
 ///
 /// # Errors
@@ -150,5 +192,25 @@ mod tests {
             format!("{} a b c", libraries.display())
         );
         assert!(wrapped(folder.path(), &folder.path().join("none")).is_err());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_program_finds_what_lies_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside = folder.path().join("usr/share/thing");
+        fs::create_dir_all(&inside).expect("a folder");
+        fs::write(inside.join("words"), "found").expect("written");
+        let program = folder.path().join("thing");
+        fs::write(&program, "#!/bin/sh\ncat /usr/share/thing/words\n").expect("written");
+        let script = started_in(folder.path(), &program, "/usr/share/thing").expect("moved");
+        let said = shell::output(&mut shell::command(&script)).expect("it runs");
+        assert_eq!(said, "found");
+        assert!(started_in(folder.path(), &program, "/usr/share/other").is_err());
     }
 }

@@ -30,6 +30,7 @@ mod layers;
 mod live;
 mod measured;
 mod modules;
+mod node_questions;
 mod npm;
 mod page;
 mod page_bench;
@@ -149,7 +150,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "test-senders",
-        arguments: "",
+        arguments: "[--server FILE]",
         summary: "Prometheus, OpenTelemetry, Influx, StatsD and others send to the real server (needs a network)",
         start: senders::start,
     },

@@ -8,6 +8,7 @@
 //! tests.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{BufRead, BufReader},
@@ -18,7 +19,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{debian, npm, shell};
+use crate::{
+    debian,
+    flags::{self, Flags},
+    npm, shell,
+};
 
 /// Clients from PyPI.
 const CLIENTS: &[&str] = &[
@@ -46,13 +51,31 @@ pub(crate) struct Outcome {
     pub(crate) failed: usize,
 }
 
+const HELP: &str = "\
+cargo xtask test-senders [FLAGS]
+
+  --server FILE         a server that is built already; else it is built without optimisation";
+
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
-    crate::arguments::nothing(arguments)?;
-    let mut build = shell::cargo();
-    shell::run(build.args(["build", "--package", "pulseboard"]))?;
-    let program = shell::target()
-        .join("debug")
-        .join(format!("pulseboard{}", std::env::consts::EXE_SUFFIX));
+    if flags::is_help(arguments, HELP) {
+        return Ok(());
+    }
+    let mut server = None;
+    let mut flags = Flags::new(arguments, HELP);
+    while let Some(flag) = flags.flag() {
+        match flag {
+            "--server" => server = Some(env::current_dir()?.join(flags.value()?)),
+            _ => flags.refuse()?,
+        }
+    }
+    let program = match server {
+        Some(server) => server,
+        None => {
+            let mut build = shell::cargo();
+            shell::run(build.args(["build", "--package", "pulseboard"]))?;
+            shell::binary("debug")
+        }
+    };
     match send(&program)? {
         Outcome { failed: 0, .. } => Ok(()),
         Outcome { failed, .. } => bail!("{failed} senders failed; look for them above"),
@@ -63,7 +86,7 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// There is no Python, or the server does not start. A sender that fails is counted instead.
-pub(crate) fn send(server: &Path) -> Result<Outcome> {
+fn send(server: &Path) -> Result<Outcome> {
     let python = shell::find("python3").context("python3 is not on the PATH")?;
     let folder = shell::target().join("senders");
     fs::create_dir_all(&folder)?;
@@ -94,11 +117,7 @@ pub(crate) fn send(server: &Path) -> Result<Outcome> {
         &["prometheus-node-exporter"],
         "usr/bin/prometheus-node-exporter",
     );
-    let alertmanager = program(
-        "prometheus-alertmanager",
-        &["prometheus-alertmanager"],
-        "usr/bin/prometheus-alertmanager",
-    );
+    let alertmanager = alertmanager();
     let mut said = String::new();
     for (script, other) in [("node.py", &node_exporter), ("alerting.py", &alertmanager)] {
         if other.is_empty() {
@@ -202,8 +221,26 @@ fn program(name: &str, packages: &[&str], path: &str) -> OsString {
     }
 }
 
-/// Counts the lines in which `send.py` says how each sender fared.
-fn outcome(said: &str) -> Outcome {
+/// Alertmanager: Debian's looks for its templates at one place alone.
+fn alertmanager() -> OsString {
+    const NAME: &str = "prometheus-alertmanager";
+    const TEMPLATES: &str = "/usr/share/prometheus/alertmanager";
+    let found = program(NAME, &[NAME], "usr/bin/prometheus-alertmanager");
+    if found.is_empty() || shell::find(NAME).is_some() {
+        return found;
+    }
+    let folder = shell::target().join("debian").join(NAME);
+    match debian::started_in(&folder, Path::new(&found), TEMPLATES) {
+        Ok(script) => script.into(),
+        Err(error) => {
+            println!("{NAME} cannot be used and is left out: {error:#}");
+            OsString::new()
+        }
+    }
+}
+
+/// Counts the lines in which each sender says how it fared.
+pub(crate) fn outcome(said: &str) -> Outcome {
     let lines = |word: &str| said.lines().filter(|line| line.starts_with(word)).count();
     Outcome {
         passed: lines("ok "),

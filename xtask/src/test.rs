@@ -6,9 +6,10 @@
 //! counts; a step that is not itself a test runner counts as one.
 
 use std::{
-    fmt,
-    path::Path,
-    process::Command,
+    env, fmt,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
@@ -147,6 +148,24 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             page::first_load_is_small().map(|()| Counts::ONE_PASSED)
         });
     }
+    let nextest = tools::nextest();
+    let programs = Programs::fetch();
+    report.without.clone_from(&programs.missing);
+    report.step("unit and integration tests", || {
+        count(native_tests(nextest, &programs).arg("--no-fail-fast"))
+    });
+    // The one that the tests above were built with: another profile's would be compiled for minutes
+    // more.
+    let mut server = None;
+    if page {
+        report.step("server", || {
+            check(native_tests(nextest, &programs).arg("--no-run"))?;
+            server = Some(shell::binary("debug"));
+            Ok(Counts::ONE_PASSED)
+        });
+    }
+    // They wait for each other more than they work, and meanwhile there is something to compile.
+    let sending = server.as_deref().map(Sending::begin);
     report.step("lints", || check(&mut lints()));
     report.step("lints in WebAssembly", || {
         let lint = |package: &[&str]| {
@@ -184,15 +203,18 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
                 ),
         )
     });
-    let nextest = tools::nextest();
-    let programs = Programs::fetch();
-    report.without.clone_from(&programs.missing);
-    report.step("unit and integration tests", || {
-        count(native_tests(nextest, &programs).arg("--no-fail-fast"))
-    });
     report.step("documentation tests", || {
         count(shell::cargo().args(["test", "--workspace", "--doc", "--no-fail-fast"]))
     });
+    report.step("house rules", || {
+        tidy::check(server.as_deref()).map(|()| Counts::ONE_PASSED)
+    });
+    match sending {
+        Some(sending) => {
+            report.step("what people have sends to it", || sending?.end());
+        }
+        None => report.left_out("what people have sends to it", "there is no server to test"),
+    }
     let browser = browser::ready();
     match &browser {
         Ok(browser) => {
@@ -201,25 +223,6 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
             });
         }
         Err(error) => report.left_out("page tests in a browser", &format!("{error:#}")),
-    }
-    // The one that the tests above were built with: another profile's would be compiled for minutes
-    // more.
-    let mut server = None;
-    if page {
-        report.step("server", || {
-            check(native_tests(nextest, &programs).arg("--no-run"))?;
-            server = Some(shell::binary("debug"));
-            Ok(Counts::ONE_PASSED)
-        });
-    }
-    report.step("house rules", || {
-        tidy::check(server.as_deref()).map(|()| Counts::ONE_PASSED)
-    });
-    match &server {
-        Some(server) => {
-            report.step("what people have sends to it", || real_senders(server));
-        }
-        None => report.left_out("what people have sends to it", "there is no server to test"),
     }
     match &server {
         Some(server) => {
@@ -243,13 +246,44 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     report.finish()
 }
 
-/// Each sender that can be had is a test.
-fn real_senders(server: &Path) -> Result<Counts> {
-    let senders::Outcome { passed, failed } = senders::send(server)?;
-    if passed + failed == 0 {
-        println!("WARNING: real senders are NOT tried, since none could be had");
+/// `test-senders` of a server that is built, while something else is done. Each sender that can be
+/// had is a test.
+struct Sending {
+    child: Child,
+    /// What it says: between what else is said nobody would find it.
+    log: PathBuf,
+}
+
+impl Sending {
+    fn begin(server: &Path) -> Result<Self> {
+        let log = shell::target().join("senders.log");
+        let said = File::create(&log)?;
+        let mut command = shell::command(env::current_exe()?);
+        command.arg("test-senders").arg("--server").arg(server);
+        println!("$ {} > {}", shell::describe(&command), log.display());
+        let child = command.stdout(said.try_clone()?).stderr(said).spawn()?;
+        Ok(Self { child, log })
     }
-    Ok(Counts { passed, failed })
+
+    fn end(mut self) -> Result<Counts> {
+        let succeeded = self.child.wait()?.success();
+        let said = String::from_utf8_lossy(&fs::read(&self.log)?).into_owned();
+        println!("{said}");
+        let senders::Outcome { passed, failed } = senders::outcome(&said);
+        if passed + failed == 0 {
+            println!("WARNING: real senders are NOT tried, since none could be had");
+        }
+        let failed = failed.max(usize::from(!succeeded));
+        Ok(Counts { passed, failed })
+    }
+}
+
+impl Drop for Sending {
+    /// One that is not waited for is ended.
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 /// A command that either succeeds or does not.
