@@ -1,7 +1,8 @@
 //! Made-up series and bodies of their samples, the same for every server that is measured.
 //!
 //! The n-th series has five labels, as a web service's counters have; its value walks in steps of
-//! 0.1, as a percentage does.
+//! 0.1, as a percentage does. Or they are the series of an exposition, such as node_exporter's,
+//! whose counters go on growing and whose other figures move about what they were.
 
 use std::fmt::Write as _;
 
@@ -66,6 +67,29 @@ pub struct Writer {
     form: Form,
     /// Of each series: what stands before the value, in its form.
     heads: Vec<Box<[u8]>>,
+    /// Of the series of an exposition; empty for made-up ones.
+    scraped: Vec<Scraped>,
+}
+
+/// A figure of an exposition.
+#[derive(Clone, Copy, Debug)]
+struct Scraped {
+    value: f64,
+    grows: bool,
+}
+
+impl Scraped {
+    /// What it is so many steps later: a counter grows at a pace of its own, with pauses; another
+    /// figure is now a hundredth more, now less.
+    fn at(self, number: usize, step: usize) -> f64 {
+        let moved = value(number, step);
+        if self.grows {
+            let steps = f64::from(u32::try_from(step - step % 3).unwrap_or_default());
+            let pace = f64::from(u32::try_from(number % 17).unwrap_or_default());
+            return self.value + steps * pace * 0.25;
+        }
+        self.value * (1.0 + moved / 10_000.0)
+    }
 }
 
 impl Writer {
@@ -73,7 +97,58 @@ impl Writer {
     #[must_use]
     pub fn new(form: Form, series: usize) -> Self {
         let heads = (0..series).map(|number| head(form, number)).collect();
-        Self { form, heads }
+        Self {
+            form,
+            heads,
+            scraped: Vec::new(),
+        }
+    }
+
+    /// For remote write of the series of a text exposition (Prometheus' text format 0.0.4), each
+    /// with the labels `instance` and `job` beside its own, as if it had been scraped.
+    #[must_use]
+    pub fn of_exposition(text: &str, instance: &str, job: &str) -> Self {
+        let (mut heads, mut scraped) = (Vec::new(), Vec::new());
+        let mut grows = false;
+        for line in text.lines() {
+            if let Some(told) = line.strip_prefix("# TYPE ") {
+                grows = told.ends_with(" counter");
+                continue;
+            }
+            let Some((series, value)) = line.rsplit_once(' ') else {
+                continue;
+            };
+            let Ok(value) = value.parse() else { continue };
+            if line.starts_with('#') {
+                continue;
+            }
+            let mut labels = labels_of(series);
+            labels.push(("instance", instance.to_owned()));
+            labels.push(("job", job.to_owned()));
+            labels.sort();
+            heads.push(remote_head(
+                labels.iter().map(|(name, value)| (*name, &**value)),
+            ));
+            scraped.push(Scraped { value, grows });
+        }
+        Self {
+            form: Form::Remote,
+            heads,
+            scraped,
+        }
+    }
+
+    /// How many series it has.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.heads.len()
+    }
+
+    fn value(&self, number: usize, step: usize) -> f64 {
+        match self.scraped.get(number) {
+            Some(scraped) => scraped.at(number, step),
+            None => value(number, step),
+        }
     }
 
     /// A body of one sample each of these series.
@@ -91,7 +166,7 @@ impl Writer {
             let Some(head) = self.heads.get(number) else {
                 break;
             };
-            self.sample(&mut body, head, value(number, step), at_ms);
+            self.sample(&mut body, head, self.value(number, step), at_ms);
         }
         match self.form {
             Form::Remote => snap::raw::Encoder::new().compress_vec(&body),
@@ -105,7 +180,7 @@ impl Writer {
         let mut body = Vec::new();
         if let Some(head) = self.heads.get(number) {
             for (step, at_ms) in steps {
-                self.sample(&mut body, head, value(number, step), at_ms);
+                self.sample(&mut body, head, self.value(number, step), at_ms);
             }
         }
         body
@@ -159,22 +234,59 @@ fn head(form: Form, number: usize) -> Box<[u8]> {
             text.into_bytes().into()
         }
         Form::Remote => {
-            let mut bytes = Vec::new();
-            let name = ("__name__", format!("{NAME}_value"));
-            for (name, value) in std::iter::once(&name).chain(&labels) {
-                let mut label = Vec::new();
-                for (field, text) in [(0x0a, *name), (0x12, value.as_str())] {
-                    label.push(field);
-                    put_varint(&mut label, text.len() as u64);
-                    label.extend_from_slice(text.as_bytes());
-                }
-                bytes.push(0x0a);
-                put_varint(&mut bytes, label.len() as u64);
-                bytes.extend_from_slice(&label);
-            }
-            bytes.into()
+            let name = format!("{NAME}_value");
+            let labels = labels.iter().map(|(name, value)| (*name, &**value));
+            remote_head(std::iter::once(("__name__", &*name)).chain(labels))
         }
     }
+}
+
+/// The labels of a series as remote write has them (prompb `TimeSeries.labels`).
+fn remote_head<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    for (name, value) in labels {
+        let mut label = Vec::new();
+        for (field, text) in [(0x0a, name), (0x12, value)] {
+            label.push(field);
+            put_varint(&mut label, text.len() as u64);
+            label.extend_from_slice(text.as_bytes());
+        }
+        bytes.push(0x0a);
+        put_varint(&mut bytes, label.len() as u64);
+        bytes.extend_from_slice(&label);
+    }
+    bytes.into()
+}
+
+/// Name and labels of a series as an exposition writes them.
+fn labels_of(series: &str) -> Vec<(&str, String)> {
+    let (name, mut left) = series.split_once('{').unwrap_or((series, ""));
+    let mut labels = vec![("__name__", name.to_owned())];
+    while let Some((name, rest)) = left.split_once("=\"") {
+        let mut value = String::new();
+        let mut escaped = false;
+        let mut end = rest.len();
+        for (at, one) in rest.char_indices() {
+            match (escaped, one) {
+                (false, '\\') => escaped = true,
+                (false, '"') => {
+                    end = at;
+                    break;
+                }
+                (true, 'n') => {
+                    value.push('\n');
+                    escaped = false;
+                }
+                (_, one) => {
+                    value.push(one);
+                    escaped = false;
+                }
+            }
+        }
+        labels.push((name.trim_start_matches([',', ' ']), value));
+        left = rest.get(end + 1..).unwrap_or_default();
+    }
+    labels
 }
 
 fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {
@@ -190,6 +302,29 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn an_exposition_becomes_series() {
+        let text = "# HELP a_total What it is.\n# TYPE a_total counter\n\
+            a_total{path=\"/a\\\"b,c=\\\\\",x=\"\"} 5\n# TYPE b gauge\nb 1e+06\n";
+        let labels = labels_of("a_total{path=\"/a\\\"b,c=\\\\\",x=\"\"}");
+        let expected = [("__name__", "a_total"), ("path", "/a\"b,c=\\"), ("x", "")];
+        assert_eq!(
+            labels,
+            expected.map(|(name, value)| (name, value.to_owned()))
+        );
+        let writer = Writer::of_exposition(text, "here:9100", "node");
+        assert_eq!(writer.series(), 2);
+        assert_eq!(writer.value(0, 0), 5.0);
+        let values: Vec<f64> = (0..100).map(|step| writer.value(0, step)).collect();
+        assert!(values.is_sorted(), "a counter never falls: {values:?}");
+        assert!(writer.value(1, 50) > 9e5 && writer.value(1, 50) < 1.1e6);
+        assert!(
+            writer
+                .body(0..2, 1, 1_000)
+                .is_ok_and(|body| !body.is_empty())
+        );
+    }
 
     #[test]
     fn no_two_series_are_the_same() {

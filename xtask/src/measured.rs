@@ -141,14 +141,17 @@ pub(crate) fn is_linux() -> Result<()> {
     }
 }
 
-/// Builds the server and the programs of `bench/` as they are measured.
+/// Builds the server and the programs of `bench/` as they are measured. One after the other: built
+/// together they would share the features of what both need, and the server that is measured would
+/// be another than the one that people have.
 ///
 /// # Errors
 /// They do not compile.
 pub(crate) fn build() -> Result<()> {
-    let mut build = shell::cargo();
-    build.args(["build", "--release", "--package", "pulseboard"]);
-    shell::run(build.args(["--package", "pulseboard-bench"]))
+    for package in ["pulseboard", "pulseboard-bench"] {
+        shell::run(shell::cargo().args(["build", "--release", "--package", package]))?;
+    }
+    Ok(())
 }
 
 /// A program of `bench/`.

@@ -6,6 +6,8 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,7 +19,7 @@ use crate::{
     debian,
     flags::{self, Flags, Named},
     measured::{self, Server, Setup, number},
-    shell,
+    node_questions, shell,
 };
 
 const HELP: &str = "\
@@ -29,6 +31,8 @@ cargo xtask bench query [FLAGS]
   --minutes N           how far back they go                (60)
   --step-s N            between two samples of one          (15)
   --times N             how often each question is asked    (20)
+  --node                instead: what node_exporter (Debian's) tells, every second for two hours,
+                        and a question for each of its figures and for what dashboards make of them
   --cores S,C           of the server and of the client     (0,1)
   --priority            run both with nice -n -15, which needs the right to; for a shared machine
   --server-binary FILE  the server to measure               (target/release/pulseboard)
@@ -88,6 +92,7 @@ struct Plan {
     minutes: u64,
     step_s: u64,
     times: u64,
+    node: bool,
     setup: Setup,
     server: PathBuf,
     client: PathBuf,
@@ -99,6 +104,9 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     }
     let plan = parse(arguments)?;
     plan.setup.prepare()?;
+    if plan.node {
+        return node(&plan);
+    }
     println!("| series | question | step | server | p50 / p99 ms | bytes |");
     println!("|---:|---|---:|---|---:|---:|");
     for series in &plan.series {
@@ -140,6 +148,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
         minutes: 60,
         step_s: 15,
         times: 20,
+        node: false,
         setup: Setup::default(),
         server: shell::server_binary(),
         client: measured::program("ingest_client"),
@@ -152,12 +161,143 @@ fn parse(arguments: &[String]) -> Result<Plan> {
             "--minutes" => plan.minutes = flags.count()?,
             "--step-s" => plan.step_s = flags.count()?,
             "--times" => plan.times = flags.count()?,
+            "--node" => plan.node = true,
             "--server-binary" => plan.server = flags.value()?.into(),
             "--client-binary" => plan.client = flags.value()?.into(),
             other => plan.setup.take(other, &mut flags)?,
         }
     }
     Ok(plan)
+}
+
+/// What node_exporter tells, as often and for as long as a dashboard of it was measured.
+const NODE_S: u64 = 7_200;
+
+/// Points of each answer, as a panel of a screen's width a third has them.
+const NODE_POINTS: u64 = 60;
+
+/// Fills each server with two hours of node_exporter's figures, and asks each the same.
+fn node(plan: &Plan) -> Result<()> {
+    let folder = measured::fresh_folder("query/node")?;
+    let text = exposition(&folder.join("exporter.log"))?;
+    let file = folder.join("exposition");
+    fs::write(&file, &text)?;
+    let end_s = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 60 * 60;
+    let start_s = end_s - NODE_S;
+    let questions = node_questions::of(&text);
+    let step_s = NODE_S / NODE_POINTS;
+    let paths: Vec<String> = questions
+        .iter()
+        .map(|expression| {
+            let expression = escaped(expression);
+            format!(
+                "/api/v1/query_range?nocache=1&query={expression}&start={start_s}&end={end_s}&step={step_s}"
+            )
+        })
+        .collect();
+    let asked = folder.join("paths");
+    fs::write(&asked, paths.join("\n"))?;
+    let mut columns: Vec<Vec<f64>> = Vec::new();
+    println!("| server | questions | ns CPU a sample sent | mean ms | median ms | greatest ms |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    for peer in &plan.servers {
+        let data = measured::fresh_folder(Path::new("query").join(peer.name()))?;
+        let address = measured::free_address()?;
+        let log = folder.join(format!("{}.log", peer.name()));
+        let server = Server::start(command(plan, *peer, &address, &data)?, &address, &log)?;
+        let client = || server.aimed_at(plan.setup.pins.client(&plan.client));
+        let mut fill = client();
+        fill.args(["fill", "--form", "remote", "--path", "/api/v1/write"])
+            .arg("--exposition")
+            .arg(&file)
+            .args(["--step-ms", "1000"])
+            .args(["--start-ms", &(start_s * 1_000).to_string()])
+            .args(["--end-ms", &(end_s * 1_000).to_string()]);
+        let filled = measured::report(&mut fill)?;
+        std::thread::sleep(Duration::from_secs(5));
+        let mut ask = client();
+        ask.arg("ask-all").arg("--paths").arg(&asked);
+        let report = measured::report(ask.args(["--times", &plan.times.to_string()]))?;
+        let times: Vec<f64> = (0..paths.len())
+            .map(|at| number(&report, &format!("/questions/{at}/p50_us")) / 1_000.0)
+            .collect();
+        let sorted = sorted(&times);
+        println!(
+            "| {} | {} | {:.0} | {:.3} | {:.3} | {:.2} |",
+            peer.name(),
+            times.len(),
+            number(&filled, "/cpu_ns_per_sample"),
+            times.iter().sum::<f64>() / f64::from(u32::try_from(times.len())?),
+            middle(&sorted),
+            sorted.last().copied().unwrap_or(f64::NAN),
+        );
+        columns.push(times);
+        drop(server);
+        fs::remove_dir_all(&data)?;
+    }
+    compared(plan, &questions, &columns);
+    Ok(())
+}
+
+/// How much of the faster of the others' time each question takes the first server.
+fn compared(plan: &Plan, questions: &[String], columns: &[Vec<f64>]) {
+    let [first, others @ ..] = columns else {
+        return;
+    };
+    if others.is_empty() {
+        return;
+    }
+    let mut ratios: Vec<(f64, &str)> = Vec::new();
+    for (at, (time, question)) in first.iter().zip(questions).enumerate() {
+        let best = others.iter().filter_map(|other| other.get(at));
+        let best = best.copied().fold(f64::INFINITY, f64::min);
+        ratios.push((time / best, question));
+    }
+    ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let slower = ratios.iter().filter(|(ratio, _)| *ratio > 1.0).count();
+    let of: Vec<f64> = ratios.iter().map(|(ratio, _)| *ratio).collect();
+    println!(
+        "\n{} beside the faster of the others, question by question: median of the ratios {:.2}, \
+         greatest {:.2}, slower in {slower} of {}",
+        plan.servers.first().map_or("", |peer| peer.name()),
+        middle(&of),
+        of.last().copied().unwrap_or(f64::NAN),
+        of.len(),
+    );
+    for (ratio, question) in ratios.iter().rev().take(5) {
+        println!("  {ratio:.2}  {question}");
+    }
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Of sorted ones.
+fn middle(values: &[f64]) -> f64 {
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// What node_exporter says of this machine, once.
+fn exposition(log: &Path) -> Result<String> {
+    let name = "prometheus-node-exporter";
+    let program = match shell::find(name) {
+        Some(program) => program,
+        None => debian::unpacked(name, &[name])?.join("usr/bin").join(name),
+    };
+    let address = measured::free_address()?;
+    let mut command = std::process::Command::new(program);
+    command.arg(format!("--web.listen-address={address}"));
+    let exporter = Server::start(command, &address, log)?;
+    let mut stream = TcpStream::connect(&address)?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    drop(exporter);
+    let (_, text) = answer.split_once("\r\n\r\n").context("no answer")?;
+    Ok(text.to_owned())
 }
 
 /// Fills one server and asks it everything; a report a question.

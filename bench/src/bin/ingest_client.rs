@@ -15,6 +15,8 @@ fn main() -> anyhow::Result<()> {
 #[cfg(target_os = "linux")]
 mod client {
     use std::{
+        fs,
+        path::PathBuf,
         sync::atomic::{AtomicBool, AtomicUsize, Ordering},
         thread,
         time::{Duration, Instant},
@@ -60,6 +62,8 @@ mod client {
         Fill(Fill),
         /// The same question again and again.
         Ask(Ask),
+        /// Many questions, one after the other, in rounds.
+        AskAll(AskAll),
     }
 
     #[derive(Debug, Args)]
@@ -98,8 +102,11 @@ mod client {
         form: Form,
         #[arg(long)]
         path: String,
-        #[arg(long)]
+        #[arg(long, default_value_t = 0)]
         series: usize,
+        /// The series of this exposition in their place, by remote write.
+        #[arg(long)]
+        exposition: Option<PathBuf>,
         #[arg(long)]
         step_ms: i64,
         #[arg(long)]
@@ -116,6 +123,15 @@ mod client {
         times: usize,
     }
 
+    #[derive(Debug, Args)]
+    struct AskAll {
+        /// A file of paths with their queries, one a line.
+        #[arg(long)]
+        paths: PathBuf,
+        #[arg(long, default_value_t = 5)]
+        times: usize,
+    }
+
     pub(crate) fn run() -> Result<()> {
         let flags = Flags::parse();
         let report = match &flags.work {
@@ -124,6 +140,7 @@ mod client {
             Work::Grow(load) => flags.grow(load)?,
             Work::Fill(fill) => flags.fill(fill)?,
             Work::Ask(ask) => flags.ask(ask)?,
+            Work::AskAll(ask) => flags.ask_all(ask)?,
         };
         println!("{report}");
         Ok(())
@@ -325,7 +342,16 @@ mod client {
             let rss_before = server.resident_bytes();
             let (cpu, started) = (server.cpu_ticks_us(), Instant::now());
             let samples = match fill.form {
-                Form::Remote => self.fill_by_time(fill)?,
+                Form::Remote => {
+                    let writer = match &fill.exposition {
+                        None => Writer::new(Form::Remote, fill.series),
+                        Some(file) => {
+                            let text = fs::read_to_string(file)?;
+                            Writer::of_exposition(&text, "localhost:9100", "node")
+                        }
+                    };
+                    self.fill_by_time(fill, &writer)?
+                }
                 Form::Prometheus | Form::Influx => self.fill_by_series(fill, BODY)?,
             };
             let seconds = started.elapsed().as_secs_f64();
@@ -344,17 +370,17 @@ mod client {
         }
 
         /// All series of a time, then those of the next.
-        fn fill_by_time(&self, fill: &Fill) -> Result<usize> {
+        fn fill_by_time(&self, fill: &Fill, writer: &Writer) -> Result<usize> {
             /// Samples in a body.
             const BODY: usize = 2_000;
             const HEADERS: &str = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n";
-            let writer = Writer::new(Form::Remote, fill.series);
+            let series = writer.series();
             let times = (fill.start_ms..fill.end_ms).step_by(usize::try_from(fill.step_ms)?);
             let mut samples = 0;
             for (step, at_ms) in times.enumerate() {
                 let mut bodies = Vec::new();
-                for from in (0..fill.series).step_by(BODY) {
-                    let to = (from + BODY).min(fill.series);
+                for from in (0..series).step_by(BODY) {
+                    let to = (from + BODY).min(series);
                     let body = writer.body(from..to, step, at_ms)?;
                     bodies.push(http::post(&self.address, &fill.path, HEADERS, &body));
                 }
@@ -362,7 +388,7 @@ mod client {
                 if refused > 0 {
                     bail!("{refused} bodies were refused");
                 }
-                samples += fill.series;
+                samples += series;
             }
             Ok(samples)
         }
@@ -409,6 +435,41 @@ mod client {
             let text = std::str::from_utf8(&answer).context("the answer is not text")?;
             serde_json::from_str::<serde::de::IgnoredAny>(text).context("the answer breaks off")?;
             Ok(json!({ "latency": Summary::of(latencies), "bytes": answer.len() }))
+        }
+
+        /// The median of each question's times, and how long its answer is; the first round warms
+        /// caches up.
+        fn ask_all(&self, ask: &AskAll) -> Result<Value> {
+            let paths = fs::read_to_string(&ask.paths)?;
+            let mut connection = Connection::open(&self.address)?;
+            let mut answer = Vec::new();
+            let mut asked: Vec<(Vec<u32>, usize)> = Vec::new();
+            for round in 0..=ask.times {
+                for (number, path) in paths.lines().enumerate() {
+                    let started = Instant::now();
+                    let request = http::get(&self.address, path);
+                    let status = connection.ask(&request, &mut answer)?;
+                    let took = u32::try_from(started.elapsed().as_micros())?;
+                    if status != 200 {
+                        bail!("{status}: {path}: {}", String::from_utf8_lossy(&answer));
+                    }
+                    match asked.get_mut(number) {
+                        Some((times, bytes)) => {
+                            times.push(took);
+                            *bytes = answer.len();
+                        }
+                        None => asked.push((Vec::new(), 0)),
+                    }
+                }
+                if round == 0 && asked.is_empty() {
+                    bail!("there are no questions in {}", ask.paths.display());
+                }
+            }
+            let questions = asked.into_iter().map(|(mut times, bytes)| {
+                times.sort_unstable();
+                json!({ "p50_us": times.get(times.len() / 2), "bytes": bytes })
+            });
+            Ok(json!({ "questions": questions.collect::<Vec<_>>() }))
         }
     }
 }
