@@ -193,14 +193,8 @@ mod tests {
         );
         assert!(wrapped(folder.path(), &folder.path().join("none")).is_err());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn a_program_finds_what_lies_beside_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let inside = folder.path().join("usr/share/thing");
