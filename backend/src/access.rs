@@ -288,6 +288,23 @@ impl Access {
         }
     }
 
+    /// Whether somebody at this address may show a secret that no token is: it has not guessed
+    /// too often.
+    ///
+    /// # Errors
+    /// 429 where it has.
+    pub fn may_guess(&self, address: IpAddr) -> Result<(), AppError> {
+        let checked = self.guard.lock().check(address, self.clock.steady_ms());
+        checked.map_err(|blocked| self.slow_down(blocked))
+    }
+
+    /// What was shown from this address was wrong.
+    pub fn has_guessed(&self, address: IpAddr) {
+        // Whoever has to wait already is not counted again.
+        let _counted = self.guard.lock().fail(address, self.clock.steady_ms());
+        self.guessed.notify_one();
+    }
+
     /// Whether several servers are one, and more is to be found out of them.
     #[must_use]
     pub fn is_shared(&self) -> bool {

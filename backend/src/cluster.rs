@@ -12,7 +12,7 @@ pub mod voice;
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ pub struct Cluster {
     instance: String,
     /// See [`Self::say_behind`]. Leaf lock.
     behind: Mutex<Option<String>>,
+    /// See [`Self::say_broken`].
+    broken: OnceLock<&'static str>,
 }
 
 /// How this server stands, in a word.
@@ -96,6 +98,7 @@ impl Cluster {
             redis,
             instance: settings.instance.clone(),
             behind: Mutex::default(),
+            broken: OnceLock::new(),
         })))
     }
 
@@ -196,7 +199,11 @@ impl Cluster {
     /// # Errors
     /// Why not, for people.
     pub fn readiness(&self) -> Result<(), String> {
-        match self.standing() {
+        let standing = self.standing();
+        if let Some(why) = self.broken.get().filter(|_| standing != Standing::Alone) {
+            return Err((*why).to_owned());
+        }
+        match standing {
             Standing::Alone => Ok(()),
             Standing::Joining => Err("the other servers have not been heard yet".to_owned()),
             Standing::Joined => self
@@ -211,6 +218,13 @@ impl Cluster {
     /// once it has.
     pub fn say_behind(&self, how_far: Option<String>) {
         *self.behind.lock() = how_far;
+    }
+
+    /// This server no longer does what all do, and will not until it begins anew: it is not ready,
+    /// whatever else is said, but for one that is alone.
+    pub fn say_broken(&self, why: &'static str) {
+        // The first one is the cause.
+        let _later = self.broken.set(why);
     }
 
     /// Where other members reach this server itself. One that listens at all addresses says that

@@ -21,6 +21,7 @@ mod places;
 
 use std::{
     fmt, fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -30,12 +31,16 @@ use std::{
 use parking_lot::Mutex;
 use pulseboard_engine::Engine;
 use pulseboard_history::History;
-use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit, oneshot},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     book::Book,
-    entry::{Deletion, Packer, Unpacker},
+    entry::{Deletion, ENTRY_BYTES, Packer, Unpacker},
     incoming::{Deleted, Door, Incoming},
     joining::{Joining, Wanted},
     outgoing::Outgoing,
@@ -58,6 +63,12 @@ const DELETED_WITHIN: Duration = Duration::from_secs(30);
 /// The folder of a copy while another server gets it.
 const COPY: &str = "copying";
 
+/// Tickets of so many who want a copy are looked for at once.
+const ASKED_AT_ONCE: usize = 4;
+
+/// A note has so many bytes at least.
+const NOTE_BYTES_MIN: u64 = 16;
+
 /// A copy may have so much beside what `HISTORY_MAX_BYTES` bounds: the log.
 const COPIED_BESIDE: u64 = 4 << 30;
 
@@ -70,6 +81,9 @@ pub enum DeleteFailed {
     /// The others cannot be told.
     #[error("the other servers cannot be reached, and would keep what is deleted here; try again")]
     Away,
+    /// What is to be deleted has more text than an entry of the log.
+    #[error("match[] takes more than {} KiB; delete in several requests", ENTRY_BYTES >> 10)]
+    TooLarge,
     /// It failed here; what of it was done by then stays so.
     #[error("{0}")]
     Here(String),
@@ -85,8 +99,11 @@ pub struct IngestLog {
     /// What the threads begin with; taken by [`Self::start`].
     begin: Mutex<Option<Begin>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    cluster: Arc<Cluster>,
     /// Held while a copy is made.
     copying: Mutex<()>,
+    /// Held while it is looked for a ticket.
+    asked: Semaphore,
 }
 
 struct Begin {
@@ -124,9 +141,18 @@ impl IngestLog {
         let mut places = places.unwrap_or_default();
         places.more |= more;
         let history = engine.history().cloned();
+        if let (Some(history), Some(folder)) = (&history, &folder) {
+            // Where nothing is left of the log its segments have small numbers again.
+            let current = history.current_wal_segment();
+            if places.own_from > current {
+                places.own_from = current;
+                // Before there is a note: it would be taken for somebody else's.
+                places.write(folder)?;
+            }
+        }
         let newest = history
             .as_deref()
-            .map_or(0, |history| newest_note(history, places.own_from));
+            .map_or(0, |history| newest_number(history, &places));
         let first = history.as_deref().and_then(|history| {
             let segments = history.wal_segments();
             segments.first().map(|segment| segment.number)
@@ -141,7 +167,7 @@ impl IngestLog {
         let me = Arc::clone(cluster.member());
         let outgoing = Arc::new(Outgoing::new(
             (Arc::clone(&bus), Arc::clone(&me)),
-            history,
+            (history, places.own_from),
             (book, clock.clone()),
             Arc::clone(&figures),
             runtime.clone(),
@@ -198,7 +224,9 @@ impl IngestLog {
             runtime,
             begin: Mutex::new(Some(begin)),
             threads: Mutex::default(),
+            cluster: Arc::clone(cluster),
             copying: Mutex::default(),
+            asked: Semaphore::new(ASKED_AT_ONCE),
         }))
     }
 
@@ -218,17 +246,37 @@ impl IngestLog {
         };
         let sending = Arc::clone(&self.outgoing);
         let sending_again = Arc::clone(&self.outgoing);
-        let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let started = [
-            named("ingest-send").spawn(move || sending.send(packer))?,
-            named("ingest-again").spawn(move || sending_again.send_again(again))?,
-            named("ingest-take").spawn(move || incoming.take(unpacker))?,
+            self.thread("ingest-send", move || sending.send(packer))?,
+            self.thread("ingest-again", move || sending_again.send_again(again))?,
+            self.thread("ingest-take", move || incoming.take(unpacker))?,
         ];
         self.threads.lock().extend(started);
         if let Some(joining) = joining {
             tasks.spawn(joining.run(stopping.clone()));
         }
         Ok(())
+    }
+
+    /// Starts one. Where its work panics this server no longer has what the others have, or they
+    /// not what it has: nobody waits for it any more, and it is not ready until it begins anew.
+    fn thread(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let (outgoing, door) = (Arc::clone(&self.outgoing), Arc::clone(&self.door));
+        let cluster = Arc::clone(&self.cluster);
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    tracing::error!(thread = name, "the ingest log has stopped by a fault of its own; this server is to be started anew");
+                    outgoing.close();
+                    door.close();
+                    cluster.say_broken("the ingest log has stopped by a fault; start this server anew");
+                }
+            })
     }
 
     /// Has all servers delete a stretch of a tenant's series, this one among them, and waits until
@@ -255,6 +303,7 @@ impl IngestLog {
         // Before it can come back.
         let mut deleted = self.deleted.lock();
         let number = self.outgoing.delete(tenant, now_ms, &deletion);
+        let number = number.ok_or(DeleteFailed::TooLarge)?;
         deleted.insert(number, done);
         drop(deleted);
         let waited = self
@@ -292,40 +341,48 @@ impl IngestLog {
         drop(timeout(FLUSHED_WITHIN, flushed).await);
     }
 
-    /// Makes a copy of the history in a data folder, with how far it goes, and hands it to `sink`
-    /// piece by piece, as long as that takes them. Blocks. One at a time: `None` where another one
-    /// is made.
+    /// Whether somebody who wants a copy may be asked about at the others: no copy is made, and few
+    /// others are asked about. Held until that is answered.
+    #[must_use]
+    pub fn may_ask(&self) -> Option<SemaphorePermit<'_>> {
+        let asked = self.asked.try_acquire().ok()?;
+        (!self.copying.is_locked()).then_some(asked)
+    }
+
+    /// Makes a copy of the history in a data folder, with how far it goes, for as long as `goes_on`
+    /// says so, and hands it to `sink` piece by piece, as long as that takes them. Blocks. One at a
+    /// time: `None` where another one is made.
     ///
     /// # Errors
     /// It cannot be made; nothing is left of it.
     pub fn copy(
         &self,
-        history: &History,
-        folder: &Path,
+        (history, folder): (&History, &Path),
+        goes_on: &dyn Fn() -> bool,
         sink: impl FnMut(Vec<u8>) -> bool,
     ) -> io::Result<Option<()>> {
         let Some(_copying) = self.copying.try_lock() else {
             return Ok(None);
         };
         let place = folder.join(COPY);
-        let remove = || match fs::remove_dir_all(&place) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
         // Of a run that was killed.
-        remove()?;
+        copy::remove(&place)?;
+        copy::check_room(folder, copy::blocks_bytes(folder))?;
         fs::create_dir(&place)?;
         let made = || -> io::Result<()> {
             // Before the history: it must never say more than that has.
             if let Some(places) = Places::read(folder) {
                 places.write(&place)?;
             }
-            let copied = history.copy_to(&place.join(HISTORY));
-            copied.map_err(io::Error::other)?;
+            let copied = history.copy_to(&place.join(HISTORY), goes_on);
+            if !copied.map_err(io::Error::other)? {
+                let error = "whoever wanted it is gone, or this server stops";
+                return Err(io::Error::new(io::ErrorKind::Interrupted, error));
+            }
             copy::send(&place, sink)
         };
         let made = made();
-        remove()?;
+        copy::remove(&place)?;
         made.map(Some)
     }
 
@@ -338,15 +395,16 @@ impl IngestLog {
             // Its panic was printed.
             drop(thread.join());
         }
-        self.outgoing.backlog() == 0
+        self.outgoing.is_all_sent()
     }
 }
 
-/// The number of the newest own frame in the history's log.
-fn newest_note(history: &History, own_from: u32) -> u64 {
-    let mut newest = 0;
+/// The newest number that an own frame has had. Where a part of the history's log cannot be read
+/// it is one that no frame in that can have passed: none is given twice.
+fn newest_number(history: &History, places: &Places) -> u64 {
+    let (mut newest, mut unread_bytes) = (places.sent, 0);
     for segment in history.wal_segments() {
-        if segment.number < own_from {
+        if segment.number < places.own_from {
             continue;
         }
         let read = history.read_notes(segment.number, |note| {
@@ -354,11 +412,16 @@ fn newest_note(history: &History, own_from: u32) -> u64 {
                 newest = newest.max(head.number);
             }
         });
-        if let Err(error) = read {
-            tracing::warn!(%error, "a segment of the log cannot be read");
+        match read {
+            Ok(true) => {}
+            Ok(false) => unread_bytes += segment.bytes,
+            Err(error) => {
+                tracing::warn!(%error, "a segment of the log cannot be read");
+                unread_bytes += segment.bytes;
+            }
         }
     }
-    newest
+    newest.saturating_add(unread_bytes / NOTE_BYTES_MIN)
 }
 
 impl fmt::Debug for IngestLog {
@@ -366,3 +429,6 @@ impl fmt::Debug for IngestLog {
         f.debug_struct("IngestLog").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ use crate::{
         docs,
         routes::{self, Owner},
     },
+    ingest_log::COPY_PATH,
 };
 
 /// Everything that is served.
@@ -257,7 +258,7 @@ fn api() -> Api {
     api.at("events/alerts", |at| at.get(sse_alerts::open_alert_stream));
     api.at("metrics", |at| at.reads(own_metrics::get_own_metrics));
     api.at("healthz", |at| at.reads(health::get_health));
-    api.at("internal/history", |at| at.get(copied::get_history));
+    api.at(COPY_PATH, |at| at.get(copied::get_history));
     api.at("readyz", |at| at.reads(health::get_readiness));
     api
 }

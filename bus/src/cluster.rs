@@ -233,6 +233,20 @@ impl Cluster {
         Ok(tops)
     }
 
+    /// The epoch that a feed began with: those that it has had since, after failovers, are its
+    /// continuations. Where Redis loses the feed it begins with another. `None`: there is none.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn born(&self, key: &FeedKey) -> Result<Option<Epoch>, BusError> {
+        let meta = self.hub.keys.feed(key).meta;
+        let command = redis::cmd("HGET").arg(meta).arg("a").clone();
+        match self.ask(&key.tenant, command).await? {
+            Value::Nil => Ok(None),
+            born => Ok(Some(Epoch(value::number(born, "a feed's beginning")?))),
+        }
+    }
+
     /// What Redis holds of each feed of [`Kind::Ingest`](crate::Kind::Ingest) at most, in bytes, as
     /// far as this server appends to it; the oldest go.
     pub fn bound_ingest(&self, bytes: u64) {

@@ -540,11 +540,11 @@ fn command_of(hub: &Hub, line: &Line, sent: &Sent) -> Cmd {
                 Some(once) => command.arg(*once),
                 None => command.arg(""),
             };
-            let bytes = match key.kind {
-                Kind::Ingest => hub.ingest_bytes.load(Ordering::Relaxed),
-                _ => 0,
+            command.arg(&**frame);
+            match key.kind {
+                Kind::Ingest => command.arg(hub.ingest_bytes.load(Ordering::Relaxed)),
+                _ => command.arg(""),
             };
-            command.arg(&**frame).arg(bytes);
             command
         }
         (Lane::Counts(tenant), Job::Counts(batch)) => {

@@ -25,12 +25,12 @@ impl History {
     /// Makes `dir`, which is not there yet, a history that holds everything acknowledged before
     /// this call, and perhaps some of what comes during it. Blocks: the blocks' file is copied row
     /// by row (about a second for some hundred megabytes), the log's files are linked where the
-    /// file system can.
+    /// file system can. Whether it is the whole: it is not where `goes_on` has said otherwise.
     ///
     /// # Errors
     /// The folder cannot be written, or something in the blocks' file cannot be read: a copy is
     /// whole or none.
-    pub fn copy_to(&self, dir: &Path) -> Result<(), HistoryError> {
+    pub fn copy_to(&self, dir: &Path, goes_on: &dyn Fn() -> bool) -> Result<bool, HistoryError> {
         self.log.copy_to(&dir.join("wal"))?;
         let into = match Store::open(&dir.join("blocks.redb"), CACHE_BYTES) {
             Ok(store) => store,
@@ -42,9 +42,8 @@ impl History {
                 });
             }
         };
-        self.store.read("read all blocks", |txn| {
-            Ok(copy_all(txn, &into, &|| true).map(drop))
-        })?
+        self.store
+            .read("read all blocks", |txn| Ok(copy_all(txn, &into, goes_on)))?
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) use storage::sync_parent;
 pub use handle::Log;
 pub use health::{Health, LogStats};
 pub use record::MAX_PAYLOAD_BYTES;
-pub use replay::{ReplayReport, Skipped, TornTail, read_segment};
+pub use replay::{ReadSegment, ReplayReport, Skipped, TornTail, read_segment};
 pub use ticket::{Promise, Ticket};
 
 /// What an acknowledgement promises. A server that promises nothing (`memory`) opens no log.

@@ -7,7 +7,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use crate::{
     Definition, History, HistoryError, RAW_BLOCK_MS, SampleRecord, SeriesId,
-    log::{self, LogError, SegmentInfo, Ticket},
+    log::{self, LogError, ReadSegment, SegmentInfo, Ticket},
     state::{DAY_MS, block_of},
     tables::{SEEN, SERIES},
 };
@@ -63,15 +63,22 @@ impl History {
     }
 
     /// Hands `sink` the notes of one segment of the log, in order, also of the one that is written,
-    /// as far as it is there. Blocks.
+    /// as far as it is there. Whether nothing of it is damaged, so that these are all that were
+    /// written there. Blocks.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read_notes(&self, segment: u32, mut sink: impl FnMut(&[u8])) -> Result<(), LogError> {
-        log::read_segment(self.log.dir(), segment, |record_type, payload| {
+    pub fn read_notes(&self, segment: u32, mut sink: impl FnMut(&[u8])) -> Result<bool, LogError> {
+        let written = self.log.current_segment();
+        let read = log::read_segment(self.log.dir(), segment, |record_type, payload| {
             if record_type == RECORD_NOTE {
                 sink(payload);
             }
+        })?;
+        Ok(match read {
+            ReadSegment::Whole => true,
+            ReadSegment::Torn => segment >= written,
+            ReadSegment::Damaged => false,
         })
     }
 

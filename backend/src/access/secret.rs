@@ -20,6 +20,12 @@ pub fn new_secret() -> Result<String, getrandom::Error> {
     Ok(hex(&bytes))
 }
 
+/// Whether this may be one that [`new_secret`] has made. Says nothing of who knows it.
+#[must_use]
+pub fn is_secret(shown: &str) -> bool {
+    from_hex::<SECRET_BYTES>(shown).is_ok()
+}
+
 /// The SHA-256 of a secret; written in hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -126,6 +132,8 @@ mod tests {
     fn secrets_are_long_and_never_the_same() {
         let (one, other) = (new_secret(), new_secret());
         assert!(one.as_ref().is_ok_and(|one| one.len() == 64));
+        assert!(one.as_ref().is_ok_and(|one| is_secret(one)));
+        assert!(one.as_ref().is_ok_and(|one| !is_secret(&one[1..])));
         assert_ne!(one, other);
     }
 }

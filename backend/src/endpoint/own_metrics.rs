@@ -231,8 +231,13 @@ impl Figures {
                 &figures.unreadable,
             ),
             (
+                "unreadable_segments",
+                "Segments of the log that could not be read, or not as a whole, to send again what is in them.",
+                &figures.unreadable_segments,
+            ),
+            (
                 "lost_bytes",
-                "Bytes that could not be kept until the other servers were there again.",
+                "Bytes that the other servers will never get: they could not be kept until those were there again, or fit into no entry.",
                 &figures.lost_bytes,
             ),
             (

@@ -6,12 +6,14 @@
 //!
 //! It is made where it is asked for ([`send`]), unpacked beside the history of who asked
 //! ([`Unpacking`]), and takes that one's place between two runs ([`adopt`]): nothing has the files
-//! open then. What was there before is kept until another one takes its place.
+//! open then. What was there before is kept for a week, unless another one takes its place or a
+//! copy needs the room.
 
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::places::Places;
@@ -25,6 +27,16 @@ const WHOLE: &str = "whole";
 const ADOPTING: &str = "adopting";
 /// In the data folder: the history that was there before.
 const REPLACED: &str = "history.replaced";
+
+/// In that: when it was replaced, by the file's own time.
+const SINCE: &str = "replaced";
+/// It is kept for so long: it has what the server measured itself, which is nowhere else.
+const REPLACED_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// The disk is to have so much left, beside a copy: what comes in meanwhile needs it.
+const LEFT_FREE: u64 = 256 << 20;
+/// While a copy is unpacked it is looked at that after each so many bytes.
+const LOOKED_EVERY: u64 = 16 << 20;
 
 const BLOCKS: &str = "history/blocks.redb";
 const SEGMENTS: &str = "history/wal/";
@@ -73,15 +85,63 @@ pub fn send(folder: &Path, mut sink: impl FnMut(Vec<u8>) -> bool) -> io::Result<
     Ok(())
 }
 
+/// What the blocks of a data folder's history take on the disk.
+pub(super) fn blocks_bytes(folder: &Path) -> u64 {
+    fs::metadata(folder.join(BLOCKS)).map_or(0, |data| data.len())
+}
+
+/// Bytes that the disk has free; `None` where that cannot be told.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    if let Ok(disk) = rustix::fs::statvfs(folder) {
+        return Some(disk.f_bavail.saturating_mul(disk.f_frsize));
+    }
+    let _ = folder;
+    None
+}
+
+/// Looks whether the disk takes so much more, with something left.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check_room(folder: &Path, bytes: u64) -> io::Result<()> {
+    check_room_of(folder, bytes, free_bytes)
+}
+
+/// As [`check_room`]; what a copy took the place of gives way first.
+fn check_room_of(folder: &Path, bytes: u64, free: FreeBytes) -> io::Result<()> {
+    let is_there = || {
+        let needed = bytes.saturating_add(LEFT_FREE);
+        free(folder).is_none_or(|free| free >= needed)
+    };
+    if !is_there() && folder.join(REPLACED).is_dir() {
+        tracing::warn!("the disk is nearly full: what a copy took the place of is removed");
+        remove(&folder.join(REPLACED))?;
+    }
+    match is_there() {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            "the disk has too little room for a copy",
+        )),
+    }
+}
+
+type FreeBytes = fn(&Path) -> Option<u64>;
+
 /// Unpacks a copy as it comes.
 #[derive(Debug)]
 pub(super) struct Unpacking {
+    folder: PathBuf,
     joining: PathBuf,
     head: Vec<u8>,
     file: Option<(File, u64)>,
     is_whole: bool,
     bytes: u64,
     bytes_max: u64,
+    /// So many it had when it was looked at the disk last.
+    looked_at: u64,
+    free: FreeBytes,
 }
 
 impl Unpacking {
@@ -90,16 +150,24 @@ impl Unpacking {
     /// # Errors
     /// It cannot be written to.
     pub(super) fn begin(folder: &Path, bytes_max: u64) -> io::Result<Self> {
+        Self::begin_on(folder, bytes_max, free_bytes)
+    }
+
+    fn begin_on(folder: &Path, bytes_max: u64, free: FreeBytes) -> io::Result<Self> {
         let joining = folder.join(JOINING);
         remove(&joining)?;
+        check_room_of(folder, LOOKED_EVERY, free)?;
         fs::create_dir_all(joining.join(PART).join(SEGMENTS))?;
         Ok(Self {
+            folder: folder.to_owned(),
             joining,
             head: Vec::new(),
             file: None,
             is_whole: false,
             bytes: 0,
             bytes_max,
+            looked_at: 0,
+            free,
         })
     }
 
@@ -116,6 +184,10 @@ impl Unpacking {
         self.bytes += piece.len() as u64;
         if self.bytes > self.bytes_max {
             return Err(wrong("it is larger than HISTORY_MAX_BYTES allows"));
+        }
+        if self.bytes - self.looked_at >= LOOKED_EVERY {
+            self.looked_at = self.bytes;
+            check_room_of(&self.folder, LOOKED_EVERY, self.free)?;
         }
         while let Some((&first, rest)) = piece.split_first() {
             if let Some((file, left)) = &mut self.file {
@@ -222,14 +294,44 @@ pub fn finish(folder: &Path) -> io::Result<()> {
         if history.is_dir() {
             let replaced = folder.join(REPLACED);
             remove(&replaced)?;
-            fs::rename(&history, replaced)?;
+            fs::rename(&history, &replaced)?;
+            // Else it counts from when it is looked at next.
+            drop(note_replaced(&replaced));
         }
         fs::rename(adopting.join(HISTORY), &history)?;
     }
     if adopting.join(INGEST_LOG).is_file() {
         fs::rename(adopting.join(INGEST_LOG), folder.join(INGEST_LOG))?;
     }
-    remove(&joining)
+    remove(&joining)?;
+    if let Err(error) = forget_replaced(folder) {
+        // No reason not to start.
+        tracing::warn!(%error, "the history that a copy took the place of cannot be removed");
+    }
+    Ok(())
+}
+
+fn note_replaced(replaced: &Path) -> io::Result<()> {
+    fs::write(replaced.join(SINCE), "")
+}
+
+/// Removes what a copy took the place of, where that is long ago. Blocks.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn forget_replaced(folder: &Path) -> io::Result<()> {
+    let replaced = folder.join(REPLACED);
+    if !replaced.is_dir() {
+        return Ok(());
+    }
+    let Ok(since) = fs::metadata(replaced.join(SINCE)).and_then(|data| data.modified()) else {
+        return note_replaced(&replaced);
+    };
+    // A clock that was put back says that it is new.
+    if since.elapsed().is_ok_and(|age| age > REPLACED_KEPT) {
+        remove(&replaced)?;
+    }
+    Ok(())
 }
 
 fn newest_segment(folder: &Path) -> io::Result<u32> {
@@ -242,7 +344,11 @@ fn newest_segment(folder: &Path) -> io::Result<u32> {
     Ok(newest)
 }
 
-fn remove(folder: &Path) -> io::Result<()> {
+/// Removes a folder with all that is in it, if it is there.
+///
+/// # Errors
+/// It cannot be removed.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -251,6 +357,8 @@ fn remove(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     fn write(folder: &Path, name: &str, bytes: &[u8]) {
@@ -314,6 +422,52 @@ mod tests {
         );
         assert!(!to.path().join(JOINING).exists());
         assert!(!adopt(to.path()).expect("nothing"));
+        // A week later it goes.
+        finish(to.path()).expect("a start");
+        assert!(to.path().join(REPLACED).exists());
+        let since = File::options()
+            .write(true)
+            .open(to.path().join(REPLACED).join(SINCE));
+        let then = SystemTime::now() - REPLACED_KEPT - Duration::from_secs(60);
+        let put_back = since.and_then(|since| since.set_modified(then));
+        put_back.expect("its time is set");
+        finish(to.path()).expect("a start");
+        assert!(!to.path().join(REPLACED).exists());
+        assert_eq!(read(to.path(), BLOCKS), vec![7; PIECE_BYTES + 3]);
+    }
+
+    /// A disk on which there is room as long as nothing was unpacked, or what was replaced is gone.
+    #[test]
+    fn a_copy_that_the_disk_has_no_room_for_ends_before_the_disk_is_full() {
+        let (from, to) = (tempfile::tempdir(), tempfile::tempdir());
+        let (from, to) = (from.expect("a folder"), to.expect("a folder"));
+        write(from.path(), BLOCKS, &vec![7; LOOKED_EVERY as usize + 3]);
+        write(from.path(), "history/wal/00000004.log", b"four");
+        let copy = sent(from.path());
+        let unpack = |free: FreeBytes| {
+            let mut unpacking = Unpacking::begin_on(to.path(), 1 << 30, free)?;
+            for piece in copy.chunks(1 << 20) {
+                unpacking.take(piece)?;
+            }
+            unpacking.end()
+        };
+        let full = |_: &Path| Some(LEFT_FREE);
+        let filling = |folder: &Path| {
+            let part = folder.join(JOINING).join(PART).join(BLOCKS);
+            let left = LEFT_FREE + LOOKED_EVERY + 9;
+            Some(left - fs::metadata(part).map_or(0, |data| data.len()))
+        };
+        for free in [full as FreeBytes, filling] {
+            let error = unpack(free).expect_err("there is no room");
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
+        write(to.path(), "history.replaced/blocks.redb", b"old");
+        unpack(|folder| match folder.join(REPLACED).exists() {
+            true => Some(0),
+            false => Some(u64::MAX),
+        })
+        .expect("what was replaced gives way");
+        assert!(!to.path().join(REPLACED).exists());
     }
 
     #[test]

@@ -20,16 +20,20 @@
 use std::{collections::HashMap, io};
 
 use pulseboard_history::varint::{Reader, put_varint, put_zigzag};
-use pulseboard_series::{Batch, KeyRef, Kind, batch::Row};
+use pulseboard_series::{Batch, KeyRef, Kind, batch::Row, limits::DESCRIPTIONS_MAX};
 
 /// The first byte of an entry; one of another version is passed over.
 const VERSION: u8 = 1;
 
-/// What a frame may have before its last row; an entry takes 256 KiB, and a key has 80 at most.
+/// What a frame may have before its last row; an entry takes 256 KiB, and a key has 50 at most.
 const FRAME_BYTES: usize = 128 << 10;
 
 /// Frames are put together up to so many bytes.
 pub(super) const ENTRY_BYTES: usize = 208 << 10;
+
+/// Times are within so many milliseconds of 1970, on either side: what is added to one, or taken
+/// from it, is a time, too. Nobody takes in what lies beyond.
+const TIME_MAX_MS: i64 = 1 << 53;
 
 /// What an entry unpacks to at most.
 const UNPACKED_MAX: usize = 1 << 20;
@@ -93,6 +97,8 @@ impl Writer {
         refused.dedup();
         let mut next_refused = refused.into_iter().peekable();
         let mut places: HashMap<(Kind, &str), usize> = HashMap::new();
+        // What the descriptions of this frame take.
+        let mut described_bytes = 0;
         let mut newest = None;
         let mut rows = 0_u64;
         let mut last: &[u8] = &[];
@@ -111,7 +117,10 @@ impl Writer {
                 Some((known, place)) if known == described => place,
                 _ => {
                     let count = places.len();
-                    *places.entry(described).or_insert(count)
+                    *places.entry(described).or_insert_with(|| {
+                        described_bytes += described.1.len() + 2;
+                        count
+                    })
                 }
             };
             newest = Some((described, place));
@@ -124,11 +133,12 @@ impl Writer {
             self.values.extend_from_slice(&row.value.to_le_bytes());
             (last, last_ms) = (key, at_ms);
             rows += 1;
-            if self.keys.len() + self.times.len() + self.values.len() >= FRAME_BYTES {
+            let columns = self.keys.len() + self.times.len() + self.values.len();
+            if columns + described_bytes >= FRAME_BYTES {
                 let number = number();
                 done(number, self.end((tenant, now_ms, number), rows, &places));
                 places.clear();
-                newest = None;
+                (newest, described_bytes) = (None, 0);
                 (rows, last, last_ms) = (0, &[], now_ms);
             }
         }
@@ -173,8 +183,8 @@ fn shared(last: &[u8], key: &[u8]) -> usize {
     alike + tails.take_while(|(a, b)| a == b).count()
 }
 
-/// Writes a deletion as a frame.
-pub(super) fn write_deletion(head: (&str, i64, u64), deletion: &Deletion) -> Vec<u8> {
+/// Writes a deletion as a frame; nothing where no entry has room for it.
+pub(super) fn write_deletion(head: (&str, i64, u64), deletion: &Deletion) -> Option<Vec<u8>> {
     let mut frame = Vec::new();
     put_head(&mut frame, DELETION, head);
     put_zigzag(&mut frame, deletion.from_ms);
@@ -182,8 +192,11 @@ pub(super) fn write_deletion(head: (&str, i64, u64), deletion: &Deletion) -> Vec
     put_varint(&mut frame, deletion.selectors.len() as u64);
     for selector in &deletion.selectors {
         put_text(&mut frame, selector.as_bytes());
+        if frame.len() > ENTRY_BYTES {
+            return None;
+        }
     }
-    frame
+    Some(frame)
 }
 
 fn put_head(frame: &mut Vec<u8>, kind: u8, (tenant, now_ms, number): (&str, i64, u64)) {
@@ -191,6 +204,15 @@ fn put_head(frame: &mut Vec<u8>, kind: u8, (tenant, now_ms, number): (&str, i64,
     put_varint(frame, number);
     put_text(frame, tenant.as_bytes());
     put_zigzag(frame, now_ms);
+}
+
+/// A frame of samples of which only the head can be read.
+#[cfg(test)]
+pub(super) fn raw_frame(head: (&str, i64, u64), rest: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_head(&mut frame, SAMPLES, head);
+    frame.extend_from_slice(rest);
+    frame
 }
 
 fn put_text(into: &mut Vec<u8>, text: &[u8]) {
@@ -203,6 +225,10 @@ fn text<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
     reader.bytes(length)
 }
 
+fn is_time(at_ms: i64) -> bool {
+    (-TIME_MAX_MS..=TIME_MAX_MS).contains(&at_ms)
+}
+
 /// Reads a frame; nothing where it cannot be read.
 pub(super) fn read_frame(frame: &[u8]) -> Option<(Head<'_>, Said<'_>)> {
     let mut reader = Reader::new(frame);
@@ -210,7 +236,7 @@ pub(super) fn read_frame(frame: &[u8]) -> Option<(Head<'_>, Said<'_>)> {
     let head = Head {
         number: reader.varint()?,
         tenant: std::str::from_utf8(text(&mut reader)?).ok()?,
-        now_ms: reader.zigzag()?,
+        now_ms: reader.zigzag().filter(|now_ms| is_time(*now_ms))?,
     };
     let said = match kind {
         SAMPLES => Said::Samples(reader.rest()),
@@ -236,14 +262,23 @@ pub(super) fn read_frame(frame: &[u8]) -> Option<(Head<'_>, Said<'_>)> {
 /// batch then has some of them.
 pub(super) fn read_samples(now_ms: i64, rest: &[u8], batch: &mut Batch) -> Option<()> {
     let mut reader = Reader::new(rest);
+    let count = usize::try_from(reader.varint()?).ok()?;
+    if count > DESCRIPTIONS_MAX {
+        return None;
+    }
     let mut descriptions = Vec::new();
-    for _ in 0..reader.varint()? {
+    for _ in 0..count {
         let kind = Kind::from_u8(reader.byte()?);
         descriptions.push((kind, std::str::from_utf8(text(&mut reader)?).ok()?));
     }
     let rows = reader.varint()?;
     let mut keys = Reader::new(text(&mut reader)?);
     let mut times = Reader::new(text(&mut reader)?);
+    // Each has a value, and nothing follows the last one.
+    let (values, rest) = reader.rest().as_chunks::<8>();
+    if rows != values.len() as u64 || !rest.is_empty() {
+        return None;
+    }
     let mut key: Vec<u8> = Vec::new();
     let mut at_ms = now_ms;
     let mut described = u64::MAX;
@@ -265,6 +300,9 @@ pub(super) fn read_samples(now_ms: i64, rest: &[u8], batch: &mut Batch) -> Optio
             described = place;
         }
         at_ms = at_ms.wrapping_add(times.zigzag()?);
+        if !is_time(at_ms) {
+            return None;
+        }
         let value = f64::from_le_bytes(reader.array()?);
         let key = KeyRef::checked(&key)?;
         batch.push_key(key, at_ms, value).ok()?;
@@ -442,7 +480,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_as_it_was(
-            lines in prop::collection::vec(("[a-z]{1,9}", "\\PC{0,40}", any::<Option<i64>>(), any::<u64>(), 0_u8..4), 1..50),
+            lines in prop::collection::vec(("[a-z]{1,9}", "\\PC{0,40}", prop::option::of(-TIME_MAX_MS..=TIME_MAX_MS), any::<u64>(), 0_u8..4), 1..50),
             now_ms in 0_i64..1 << 45, refused in prop::collection::vec(0_u32..50, 0..5),
         ) {
             let batch = batch_of(&lines);
@@ -516,6 +554,89 @@ mod tests {
         }
     }
 
+    /// As many as a batch may have, of which each has a unit of its own that does not pack.
+    #[test]
+    fn descriptions_count_for_what_a_frame_may_have() {
+        let mut batch = Batch::new();
+        for at in 0..DESCRIPTIONS_MAX as u64 {
+            let odd = |by: u64| (at + 1).wrapping_mul(by);
+            let unit = format!(
+                "{:016x}{:016x}",
+                odd(0x9e37_79b9_7f4a_7c15),
+                odd(0xd6e8_feb8_6659_fd93)
+            );
+            let host = format!("{:016x}", odd(0xff51_afd7_ed55_8ccd));
+            batch.begin(&["up"]).expect("a name");
+            batch.describe(Kind::Gauge, &unit);
+            batch.label("host", &host).expect("a label");
+            let value = f64::from_bits(odd(0xc4ce_b9fe_1a85_ec53));
+            batch.finish(1, None, value).expect("a row");
+        }
+        let (mut frames, mut number) = (Vec::new(), 0);
+        let next = || {
+            number += 1;
+            number
+        };
+        Writer::default().write(("", 0), &batch, &[], next, |_, frame| frames.push(frame));
+        let mut rows = 0;
+        for frame in &frames {
+            assert!(frame.len() <= FRAME_BYTES + 1_024, "{}", frame.len());
+            let (head, said) = read_frame(frame).expect("a frame");
+            let Said::Samples(rest) = said else {
+                panic!("samples")
+            };
+            let mut back = Batch::new();
+            read_samples(head.now_ms, rest, &mut back).expect("samples");
+            rows += back.rows().len();
+        }
+        assert_eq!(rows, DESCRIPTIONS_MAX);
+    }
+
+    #[test]
+    fn times_and_counts_that_cannot_be_are_refused() {
+        let batch = batch_of(&[
+            ("up".to_owned(), "a".to_owned(), Some(TIME_MAX_MS), 1, 0),
+            ("up".to_owned(), "b".to_owned(), Some(i64::MAX), 1, 0),
+        ]);
+        let frame_of = |now_ms: i64, refused: &[u32]| {
+            let mut frames = Vec::new();
+            let mut writer = Writer::default();
+            writer.write(
+                ("", now_ms),
+                &batch,
+                refused,
+                || 1,
+                |_, frame| frames.push(frame),
+            );
+            frames.remove(0)
+        };
+        let read = |frame: &[u8]| {
+            let (head, said) = read_frame(frame)?;
+            let Said::Samples(rest) = said else {
+                return None;
+            };
+            read_samples(head.now_ms, rest, &mut Batch::new())
+        };
+        assert_eq!(read(&frame_of(0, &[1])), Some(()));
+        assert_eq!(
+            read(&frame_of(0, &[0])),
+            None,
+            "a time that nobody takes in"
+        );
+        assert_eq!(
+            read(&frame_of(i64::MIN + 1, &[1])),
+            None,
+            "a moment that never was"
+        );
+        let mut longer = frame_of(0, &[1]);
+        longer.extend_from_slice(&[0; 8]);
+        assert_eq!(read(&longer), None, "a value of no row");
+        let mut counts = Vec::new();
+        put_varint(&mut counts, DESCRIPTIONS_MAX as u64 + 1);
+        counts.extend_from_slice(&[0; 3 * DESCRIPTIONS_MAX]);
+        assert_eq!(read_samples(0, &counts, &mut Batch::new()), None);
+    }
+
     #[test]
     fn neighbours_take_little_room() {
         let lines: Vec<Line> = (0..500)
@@ -552,9 +673,15 @@ mod tests {
             to_ms: 7,
             selectors: vec!["{\"up\"}".to_owned(), "{job=\"a\"}".to_owned()],
         };
-        let frame = write_deletion(("a", 5, 9), &deletion);
+        let frame = write_deletion(("a", 5, 9), &deletion).expect("there is room");
         let (head, said) = read_frame(&frame).expect("a frame");
         assert_eq!((head.number, head.tenant, head.now_ms), (9, "a", 5));
         assert_eq!(said, Said::Deletion(deletion));
+        let large = Deletion {
+            from_ms: 0,
+            to_ms: 7,
+            selectors: vec!["{job=\"a\"}".to_owned(); ENTRY_BYTES / 10],
+        };
+        assert_eq!(write_deletion(("a", 5, 9), &large), None);
     }
 }

@@ -33,7 +33,10 @@ pub struct Figures {
     pub refused: Count,
     /// Entries that could not be read.
     pub unreadable: Count,
-    /// Bytes that could not be kept until the others were there again: they have not got them.
+    /// Segments of the log that could not be read, or not as a whole, to send again what is there.
+    pub unreadable_segments: Count,
+    /// Bytes that could not be kept until the others were there again, or were too large for an
+    /// entry: they have not got them.
     pub lost_bytes: Count,
     /// How often more was missed than the log holds.
     pub gaps: Count,

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -91,6 +92,9 @@ struct Sink {
 impl Door {
     fn put(&self, part: usize, items: impl IntoIterator<Item = Item>) {
         let mut inbox = self.inbox.lock();
+        if inbox.is_over {
+            return;
+        }
         for item in items {
             if let Item::Frame { frame, .. } = &item {
                 let bytes = frame.len();
@@ -107,7 +111,12 @@ impl Door {
     }
 
     pub(super) fn close(&self) {
-        self.inbox.lock().is_over = true;
+        let mut inbox = self.inbox.lock();
+        inbox.is_over = true;
+        // Nobody takes it any more.
+        inbox.items.clear();
+        inbox.bytes = 0;
+        drop(inbox);
         self.wake.notify_all();
     }
 }
@@ -162,6 +171,68 @@ struct Log {
     subscription: Option<Subscription>,
 }
 
+/// What Redis holds of a partition's log under another epoch than before.
+#[derive(Clone, Copy, Debug)]
+struct Holds {
+    /// It has nothing up to here any more.
+    begins: u64,
+    /// Its newest entry.
+    newest: u64,
+    /// The epoch that it began with, of which all others are continuations; `None`: not known.
+    born: Option<Epoch>,
+}
+
+/// Where to go on under another epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct On {
+    place: u64,
+    /// Redis has lost what there was, and began with nothing.
+    is_anew: bool,
+    /// More came since than it holds.
+    is_gap: bool,
+}
+
+impl Holds {
+    /// For a server that was at `known`, and at `before` some seconds ago.
+    fn on_from(self, (epoch, top): Place, before: u64) -> On {
+        // By the epochs, since it may have more by now than it had before it lost that: offsets
+        // alone would then say that it goes on.
+        let is_younger = self.born.is_some_and(|born| born.0 > epoch.0);
+        if is_younger || self.newest < top && self.begins == 0 {
+            return On {
+                place: self.begins,
+                is_anew: true,
+                is_gap: self.begins > 0,
+            };
+        }
+        if self.begins > top {
+            return On {
+                place: self.begins,
+                is_anew: false,
+                is_gap: true,
+            };
+        }
+        let from = before.min(self.newest).saturating_sub(AGAIN_ENTRIES);
+        On {
+            place: from.max(self.begins),
+            is_anew: false,
+            is_gap: false,
+        }
+    }
+}
+
+/// What the file is to say. Behind a gap places stay what they were, as long as a copy is to be
+/// had; numbers of own frames go on, so that none is given twice.
+fn to_be_kept(need: Need, now: &Places, before: &Places) -> Places {
+    match need {
+        Need::Copy => Places {
+            sent: now.sent,
+            ..before.clone()
+        },
+        Need::Nothing | Need::Without => now.clone(),
+    }
+}
+
 /// What became of deletions, by their numbers.
 pub(super) type Deleted = Mutex<HashMap<u64, oneshot::Sender<Result<u64, String>>>>;
 
@@ -188,7 +259,7 @@ pub(super) struct Incoming {
     pub(super) buffer_bytes: u64,
 }
 
-struct Taking {
+pub(super) struct Taking {
     of: Incoming,
     logs: Vec<Log>,
     /// Lent to whoever reads an entry.
@@ -207,6 +278,14 @@ struct Taking {
 impl Incoming {
     /// Takes in what comes until [`Door::close`]; on a thread of its own.
     pub(super) fn take(self, unpacker: Unpacker) {
+        let mut taking = self.begin(unpacker);
+        for part in 0..PARTITIONS {
+            taking.subscribe(part);
+        }
+        taking.run();
+    }
+
+    pub(super) fn begin(self, unpacker: Unpacker) -> Taking {
         let mut logs: Vec<Log> = (0..PARTITIONS).map(|_| Log::default()).collect();
         for (part, (epoch, offset)) in &self.places.taken {
             if let Some(log) = logs.get_mut(*part) {
@@ -226,10 +305,7 @@ impl Incoming {
         };
         taking.failures = taking.log_failures();
         taking.is_new = taking.of.is_new;
-        for part in 0..PARTITIONS {
-            taking.subscribe(part);
-        }
-        taking.run();
+        taking
     }
 }
 
@@ -363,7 +439,7 @@ impl Taking {
                 }
                 top.max(begins)
             }
-            Some((_, top)) => match self.continued(part, epoch, (begins, top)) {
+            Some(known) => match self.continued(part, epoch, (begins, known)) {
                 Some(place) => place,
                 None => return,
             },
@@ -379,38 +455,46 @@ impl Taking {
     }
 
     /// Where to go on under another epoch; `None` where that cannot be found out now.
-    fn continued(&mut self, part: usize, epoch: Epoch, (begins, top): (u64, u64)) -> Option<u64> {
-        if begins > top {
-            self.gap(part);
-            return Some(begins);
-        }
+    fn continued(
+        &mut self,
+        part: usize,
+        epoch: Epoch,
+        (begins, known): (u64, Place),
+    ) -> Option<u64> {
         let newest = self.tops(&[part]).and_then(|tops| tops.first().copied());
+        let newest = newest.flatten().filter(|newest| newest.0 == epoch);
+        let born = self.born(part);
         let log = self.logs.get_mut(part)?;
-        let Some(Some((now, newest))) =
-            newest.filter(|newest| newest.is_some_and(|one| one.0 == epoch))
-        else {
+        let (Some((_, newest)), Some(born)) = (newest, born) else {
             log.is_cut = true;
             return None;
         };
-        debug_assert_eq!(now, epoch);
-        if newest < top && begins == 0 {
-            // It began anew. Who was there sends again what it has sent lately; who was not has
-            // missed what there was.
-            let was_there = !log.trail.is_empty();
-            // As all was when it was kept last: whoever has that digest, too, has missed nothing.
+        let was_there = !log.trail.is_empty();
+        let before = log.trail.front().copied().unwrap_or(known.1);
+        let holds = Holds {
+            begins,
+            newest,
+            born,
+        };
+        let On {
+            place,
+            is_anew,
+            is_gap,
+        } = holds.on_from(known, before);
+        if is_anew {
+            // Who was there sends again what it has sent lately; who was not has missed what there
+            // was. As all was when it was kept last: whoever has that digest, too, has missed
+            // nothing.
             let reached = self.places.digest();
             self.of.wanted.reached(&reached);
             let common = self.of.cluster.common();
             common.say(|member| member.reached = reached);
             self.has_more();
-            if !was_there {
-                self.gap(part);
-            }
-            return Some(0);
         }
-        let before = log.trail.front().copied().unwrap_or(top);
-        let from = before.min(newest).saturating_sub(AGAIN_ENTRIES);
-        Some(from.max(begins))
+        if is_gap || is_anew && !was_there {
+            self.gap(part);
+        }
+        Some(place)
     }
 
     /// More was missed than the log holds.
@@ -448,17 +532,45 @@ impl Taking {
         self.of.runtime.block_on(asked).ok()?.ok()
     }
 
+    /// See [`Holds::born`]; `None` where it cannot be found out now.
+    fn born(&self, part: usize) -> Option<Option<Epoch>> {
+        let key = Partition::new(part)?.feed(Kind::Ingest);
+        let asked = self.of.cluster.common().born(&key);
+        let asked = async { tokio::time::timeout(KEPT_EVERY, asked).await };
+        self.of.runtime.block_on(asked).ok()?.ok()
+    }
+
     // Taking in.
 
-    fn entry(&mut self, part: usize, frame: &Bytes) {
+    /// Takes in an entry. One that this server cannot take in without a fault is passed over: it
+    /// would else be the end of all servers, one after the other, and of each again when it starts.
+    pub(super) fn entry(&mut self, part: usize, frame: &Bytes) {
+        let taken = catch_unwind(AssertUnwindSafe(|| self.read_entry(part, frame)));
+        if taken.is_err() {
+            self.of.figures.unreadable.add(1);
+            tracing::error!(
+                partition = part,
+                "samples of an entry of the ingest log were not taken in, by a fault of this server"
+            );
+        }
+    }
+
+    fn read_entry(&mut self, part: usize, frame: &Bytes) {
         let Some(entry) = entry::read_entry(frame) else {
             self.of.figures.unreadable.add(1);
             tracing::warn!("samples that another server has sent cannot be read here");
             return;
         };
         let is_own = *entry.publisher == *self.of.me;
-        let Some(mut unpacker) = self.unpacker.take() else {
-            return;
+        // There is none after a fault.
+        let unpacker = self.unpacker.take().map_or_else(Unpacker::new, Ok);
+        let mut unpacker = match unpacker {
+            Ok(unpacker) => unpacker,
+            Err(error) => {
+                self.of.figures.unreadable.add(1);
+                tracing::error!(%error, "samples that another server has sent cannot be unpacked");
+                return;
+            }
         };
         let mut is_read = true;
         let is_whole = unpacker.each(&entry, |frame| {
@@ -613,12 +725,17 @@ impl Taking {
         let most = self.of.buffer_bytes / used.max(1);
         self.of.cluster.common().bound_ingest(most);
         self.places.sent = self.of.outgoing.keep();
-        if self.of.wanted.need() != Need::Copy
-            && let Some(folder) = &self.of.folder
-            && self.places != self.of.places
+        let need = self.of.wanted.need();
+        let places = to_be_kept(need, &self.places, &self.of.places);
+        // By the file a later run knows that something was taken in here; as long as that is all
+        // behind a gap, nothing was.
+        let is_first = self.of.is_new && need == Need::Copy;
+        if let Some(folder) = &self.of.folder
+            && places != self.of.places
+            && !is_first
         {
-            match self.places.write(folder) {
-                Ok(()) => self.of.places = self.places.clone(),
+            match places.write(folder) {
+                Ok(()) => self.of.places = places,
                 Err(error) => {
                     tracing::warn!(%error, "how far samples of other servers were taken in cannot be kept");
                 }
@@ -678,5 +795,86 @@ impl Taking {
                 "behind: {left} entries of the ingest log are still to be taken in"
             )),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_a_copy_is_awaited_own_numbers_are_kept_and_places_are_not() {
+        let before = Places {
+            sent: 3,
+            own_from: 2,
+            more: false,
+            taken: [(1, (7, 9))].into(),
+        };
+        let now = Places {
+            sent: 8,
+            own_from: 2,
+            more: true,
+            taken: [(1, (7, 90))].into(),
+        };
+        let kept = to_be_kept(Need::Copy, &now, &before);
+        assert_eq!((kept.sent, &kept.taken), (8, &before.taken));
+        assert!(!kept.more);
+        for need in [Need::Nothing, Need::Without] {
+            assert_eq!(to_be_kept(need, &now, &before), now);
+        }
+    }
+
+    const KNOWN: Place = (Epoch(1_000), 900);
+
+    fn on(begins: u64, newest: u64, born: Option<u64>) -> On {
+        let born = born.map(Epoch);
+        let holds = Holds {
+            begins,
+            newest,
+            born,
+        };
+        holds.on_from(KNOWN, 890)
+    }
+
+    #[test]
+    fn a_log_that_goes_on_is_gone_on_with_a_little_before() {
+        let place = 890 - AGAIN_ENTRIES;
+        for born in [None, Some(1_000), Some(7)] {
+            let goes_on = On {
+                place,
+                is_anew: false,
+                is_gap: false,
+            };
+            assert_eq!(on(0, 2_000, born), goes_on);
+            let held = On {
+                place: 800,
+                ..goes_on
+            };
+            assert_eq!(on(800, 2_000, born), held);
+            let gap = On {
+                place: 950,
+                is_gap: true,
+                ..goes_on
+            };
+            assert_eq!(on(950, 2_000, born), gap);
+        }
+    }
+
+    #[test]
+    fn a_log_that_began_anew_is_taken_from_its_beginning_also_where_it_has_more_by_now() {
+        let anew = On {
+            place: 0,
+            is_anew: true,
+            is_gap: false,
+        };
+        assert_eq!(on(0, 3, None), anew);
+        assert_eq!(on(0, 3, Some(1_001)), anew);
+        assert_eq!(on(0, 5_000, Some(1_001)), anew);
+        let gap = On {
+            place: 700,
+            is_gap: true,
+            ..anew
+        };
+        assert_eq!(on(700, 5_000, Some(1_001)), gap);
     }
 }

@@ -18,7 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{copy::Unpacking, outgoing::Outgoing};
+use super::{
+    copy::{self, Unpacking},
+    outgoing::Outgoing,
+};
 use crate::{
     access::secret::{Digest, new_secret},
     cluster::Cluster,
@@ -27,7 +30,7 @@ use crate::{
 /// The header that shows a ticket.
 pub const TICKET: &str = "x-pulseboard-ticket";
 /// Where a copy is asked for.
-pub const PATH: &str = "/internal/history";
+pub const PATH: &str = "internal/history";
 
 /// A ticket is good for so long; whoever is asked first makes the copy, and answers then.
 const TICKET_KEPT: Duration = Duration::from_secs(60);
@@ -37,6 +40,8 @@ const PIECE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Between two looks for somebody who has it.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether what a copy took the place of is old.
+const TIDIED_EVERY: Duration = Duration::from_secs(3_600);
 /// Where nobody has it for so long, it is done without.
 const GIVEN_UP: Duration = Duration::from_secs(60);
 
@@ -135,6 +140,19 @@ impl Joining {
         tokio::select! {
             () = stopping.cancelled() => {}
             () = joined => {}
+            never = self.tidy() => match never {},
+        }
+    }
+
+    /// Removes what a copy took the place of, in its time.
+    async fn tidy(&self) -> std::convert::Infallible {
+        loop {
+            sleep(TIDIED_EVERY).await;
+            let folder = self.folder.clone();
+            let tidied = tokio::task::spawn_blocking(move || copy::forget_replaced(&folder)).await;
+            if let Ok(Err(error)) = tidied {
+                tracing::warn!(%error, "the history that a copy took the place of cannot be removed");
+            }
         }
     }
 
@@ -198,7 +216,7 @@ impl Joining {
         if let Ok(value) = HeaderValue::from_str(&ticket) {
             headers.insert(HeaderName::from_static(TICKET), value);
         }
-        let url = format!("{}{PATH}", member.peer);
+        let url = format!("{}/{PATH}", member.peer);
         tracing::info!(from = %member.instance, "the history of another server is copied");
         let mut reader = client
             .open(&url, &headers, Instant::now() + HEAD_WITHIN)
@@ -221,7 +239,7 @@ impl Joining {
         }
         // What was taken in here and is with nobody else stays here until it is.
         let since = Instant::now();
-        while self.outgoing.backlog() > 0 || !self.outgoing.is_flushed() {
+        while !self.outgoing.is_all_sent() {
             if since.elapsed() > GIVEN_UP {
                 return Err(NoCopy::Unsent);
             }

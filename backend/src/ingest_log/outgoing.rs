@@ -8,7 +8,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,16 +17,16 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
-use pulseboard_bus::{Bus, Kind, Partition, State as Standing, Told, route::PARTITIONS};
+use pulseboard_bus::{Bus, Kind, Partition, Refused, State as Standing, Told, route::PARTITIONS};
 use pulseboard_engine::{Share, Taken};
 use pulseboard_history::{
     History,
-    log::{Promise, Ticket},
+    log::{Promise, SegmentInfo, Ticket},
 };
 use tokio::runtime::Handle;
 
 use super::{
-    book::Book,
+    book::{Book, Stretches},
     entry::{self, Deletion, ENTRY_BYTES, Packer, Writer},
     figures::Figures,
 };
@@ -53,11 +53,25 @@ const HELD_BYTES_MAX: u64 = 1 << 30;
 /// An entry that is sent again is waited for so long.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
 
+/// After a segment of the log that could not be read it is tried again so much later.
+const UNREAD_AGAIN: Duration = Duration::from_secs(10);
+
 /// Own frames that have not come back; past it all are taken in again when they do.
 const BEGAN_MAX: usize = 200_000;
 
 thread_local! {
     static WRITER: RefCell<Writer> = RefCell::default();
+}
+
+/// Where a frame is found that could not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rests {
+    /// In the history's log, as a note.
+    InLog,
+    /// In memory alone: nothing is kept on a disk, or the log did not take it.
+    InMemory,
+    /// Nowhere: who asked is told that it was not done, and it must not be done later.
+    Nowhere,
 }
 
 /// A frame that waits.
@@ -66,6 +80,7 @@ struct Item {
     /// See [`Share::begin`]; `None` for what is to be done when it comes back.
     began: Option<u64>,
     frame: Vec<u8>,
+    rests: Rests,
     /// Whoever waits.
     promise: Option<Promise>,
 }
@@ -92,7 +107,9 @@ struct State {
     next_flight: u64,
     /// Where the next look begins.
     turn: usize,
-    /// Without a disk: what the others have not got.
+    /// The newest note: what is missed is in the log once that is.
+    noted: Option<Ticket>,
+    /// What the others have not got, and is in memory alone.
     kept: VecDeque<(usize, u64, Vec<u8>)>,
     kept_bytes: usize,
     is_over: bool,
@@ -110,15 +127,31 @@ pub(super) struct Outgoing {
     orders: Vec<AtomicU64>,
     /// How things stood when own frames were taken in. Leaf lock.
     began: Mutex<HashMap<u64, u64>>,
+    /// Notes in segments of the log before this one are not this server's own.
+    own_from: u32,
     /// Leaf lock.
     state: Mutex<State>,
+    /// Something is to be sent, or all is over: wakes [`Self::send`].
     wake: Condvar,
+    /// Something was missed, or all is over: wakes [`Self::send_again`].
+    wake_again: Condvar,
+}
+
+/// What became of sending again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// All that was missed was sent.
+    Whole,
+    /// The others cannot be reached.
+    Broken,
+    /// Segments of the log could not be read.
+    Unread,
 }
 
 impl Outgoing {
     pub(super) fn new(
         (bus, me): (Arc<dyn Bus>, Arc<str>),
-        history: Option<Arc<History>>,
+        (history, own_from): (Option<Arc<History>>, u32),
         (book, clock): (Book, Clock),
         figures: Arc<Figures>,
         runtime: Handle,
@@ -132,6 +165,7 @@ impl Outgoing {
             runtime,
             orders: (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect(),
             began: Mutex::default(),
+            own_from,
             state: Mutex::new(State {
                 book,
                 parts: (0..PARTITIONS).map(|_| Part::default()).collect(),
@@ -139,11 +173,13 @@ impl Outgoing {
                 flights: HashMap::new(),
                 next_flight: 0,
                 turn: 0,
+                noted: None,
                 kept: VecDeque::new(),
                 kept_bytes: 0,
                 is_over: false,
             }),
             wake: Condvar::new(),
+            wake_again: Condvar::new(),
         }
     }
 
@@ -179,8 +215,13 @@ impl Outgoing {
 
     // Taking.
 
-    fn push(&self, part: usize, item: Item) {
+    fn push(&self, part: usize, item: Item, note: Option<Ticket>) {
         let mut state = self.state.lock();
+        if let Some(note) = note
+            && (state.noted.as_ref()).is_none_or(|newest| newest.sequence() < note.sequence())
+        {
+            state.noted = Some(note);
+        }
         let bytes = item.frame.len();
         if state.bytes + bytes > WAITING_BYTES_MAX || state.is_over {
             self.miss(&mut state, part, vec![item]);
@@ -195,31 +236,39 @@ impl Outgoing {
         self.wake.notify_one();
     }
 
-    /// Sends a deletion, which is done when it comes back; its number.
-    pub(super) fn delete(&self, tenant: &str, now_ms: i64, deletion: &Deletion) -> u64 {
+    /// Sends a deletion, which is done when it comes back; its number. `None`: it is too large for
+    /// an entry.
+    pub(super) fn delete(&self, tenant: &str, now_ms: i64, deletion: &Deletion) -> Option<u64> {
         let part = Partition::of(tenant).number();
         let number = self.state.lock().book.begin();
-        let frame = entry::write_deletion((tenant, now_ms, number), deletion);
-        self.push(
-            part,
-            Item {
-                number,
-                began: None,
-                frame,
-                promise: None,
-            },
-        );
-        number
+        let Some(frame) = entry::write_deletion((tenant, now_ms, number), deletion) else {
+            self.state.lock().book.done(&[number]);
+            return None;
+        };
+        let item = Item {
+            number,
+            began: None,
+            frame,
+            rests: Rests::Nowhere,
+            promise: None,
+        };
+        self.push(part, item, None);
+        Some(number)
     }
 
     /// These do not go to the others now.
     fn miss(&self, state: &mut State, part: usize, items: Vec<Item>) {
-        let numbers: Vec<u64> = items.iter().map(|item| item.number).collect();
+        let stays = |item: &&Item| item.rests != Rests::Nowhere;
+        let numbers: Vec<u64> = items.iter().filter(stays).map(|item| item.number).collect();
         state.book.missed(&numbers);
         for item in items {
-            if self.history.is_none() {
-                state.kept_bytes += item.frame.len();
-                state.kept.push_back((part, item.number, item.frame));
+            match item.rests {
+                Rests::InLog => {}
+                Rests::InMemory => {
+                    state.kept_bytes += item.frame.len();
+                    state.kept.push_back((part, item.number, item.frame));
+                }
+                Rests::Nowhere => state.book.done(&[item.number]),
             }
             if let Some(promise) = item.promise {
                 promise.complete(Ok(()));
@@ -230,8 +279,9 @@ impl Outgoing {
         {
             state.kept_bytes -= frame.len();
             self.figures.lost_bytes.add(frame.len() as u64);
-            state.book.sent_again(number + 1);
+            state.book.sent_again(number, number + 1);
         }
+        self.wake_again.notify_one();
     }
 
     // Sending.
@@ -290,10 +340,15 @@ impl Outgoing {
         let frames = items.iter().map(|item| item.frame.as_slice());
         let told = self.publish(packer, part, frames);
         let flight = Flight { part, items };
+        if let Err(Refused::TooLarge { .. }) = told {
+            // Nobody will ever get it: its sender is answered by the log alone.
+            self.landed(flight, true);
+            return;
+        }
         let mut state = self.state.lock();
         let number = state.next_flight;
         state.next_flight += 1;
-        let Some(told) = told else {
+        let Ok(told) = told else {
             drop(state);
             self.landed(flight, false);
             return;
@@ -310,26 +365,33 @@ impl Outgoing {
         });
     }
 
+    /// Has the bus send an entry of these. What is too large for it is lost to the others, which
+    /// is counted and said here.
     fn publish<'a>(
         &self,
         packer: &mut Packer,
         part: usize,
         frames: impl Iterator<Item = &'a [u8]>,
-    ) -> Option<Told> {
-        let key = Partition::new(part)?.feed(Kind::Ingest);
+    ) -> Result<Told, Refused> {
+        let key = Partition::new(part).unwrap_or_else(|| Partition::of(""));
+        let key = key.feed(Kind::Ingest);
         let entry = packer.pack(self.clock.now_ms(), &self.me, frames);
         let bytes = entry.len() as u64;
-        match self.bus.publish_told(&key, None, entry.into()) {
-            Ok(told) => {
+        let told = self.bus.publish_told(&key, None, entry.into());
+        match &told {
+            Ok(_) => {
                 self.figures.sent.add(1);
                 self.figures.sent_bytes.add(bytes);
-                Some(told)
             }
-            Err(error) => {
+            Err(error @ Refused::TooLarge { .. }) => {
+                self.figures.lost_bytes.add(bytes);
+                tracing::error!(%error, "samples that this server has taken will never be with the others");
+            }
+            Err(error @ Refused::Full(_)) => {
                 tracing::debug!(%error, "samples are sent to the others later");
-                None
             }
         }
+        told
     }
 
     fn landed(&self, flight: Flight, is_there: bool) {
@@ -349,113 +411,184 @@ impl Outgoing {
             self.miss(&mut state, part, items);
             drop(state);
         }
-        self.wake.notify_all();
+        self.wake.notify_one();
     }
 
     // Sending again.
 
     /// Sends what was missed whenever the others can be reached; on a thread of its own.
     pub(super) fn send_again(&self, mut packer: Packer) {
+        let mut unread = BTreeSet::new();
         loop {
-            let missed = {
+            let (missed, noted) = {
                 let mut state = self.state.lock();
                 if state.is_over {
                     return;
                 }
-                if state.book.to_be_sent().is_none() {
-                    self.wake.wait_for(&mut state, LOOK);
+                if state.book.to_be_sent().is_empty() {
+                    self.wake_again.wait_for(&mut state, LOOK);
+                    continue;
                 }
-                state.book.to_be_sent()
+                (state.book.to_be_sent().clone(), state.noted.clone())
             };
-            let Some(missed) = missed else { continue };
-            if !self.is_connected() || !self.send_missed(&mut packer, missed) {
-                std::thread::sleep(LOOK);
+            if !self.is_connected() {
+                self.pause(LOOK);
+                continue;
+            }
+            match self.send_missed(&mut packer, &missed, noted, &mut unread) {
+                Round::Whole => {}
+                Round::Broken => self.pause(LOOK),
+                Round::Unread => self.pause(UNREAD_AGAIN),
             }
         }
     }
 
-    /// Sends what was missed; whether all of it was.
-    fn send_missed(&self, packer: &mut Packer, (from, to): (u64, u64)) -> bool {
-        let Some(history) = &self.history else {
-            return self.send_kept(packer);
-        };
-        for segment in history.wal_segments() {
-            let mut frames: Vec<(u64, usize, Vec<u8>)> = Vec::new();
-            let read = history.read_notes(segment.number, |note| {
-                if let Some((head, _)) = entry::read_frame(note)
-                    && (from..to).contains(&head.number)
-                {
-                    let part = Partition::of(head.tenant).number();
-                    frames.push((head.number, part, note.to_vec()));
-                }
-            });
-            if let Err(error) = read {
-                tracing::debug!(%error, "a segment of the log cannot be read");
-                continue;
+    /// Waits, unless all is over.
+    fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        while !state.is_over && !self.wake_again.wait_until(&mut state, until).timed_out() {}
+    }
+
+    /// Sends what was missed. Of `unread` segments of the log it was said before that they cannot
+    /// be read.
+    fn send_missed(
+        &self,
+        packer: &mut Packer,
+        missed: &Stretches,
+        noted: Option<Ticket>,
+        unread: &mut BTreeSet<u32>,
+    ) -> Round {
+        if !self.send_kept(packer) {
+            return Round::Broken;
+        }
+        let mut is_read = true;
+        if let Some(history) = &self.history {
+            if let Some(noted) = noted {
+                // Where the disk fails there is no note, and the sender was told so.
+                drop(noted.wait_blocking());
             }
-            frames.sort_by_key(|(number, part, _)| (*part, *number));
-            let mut rest = frames.as_slice();
-            while let Some((_, part, _)) = rest.first() {
-                let mut bytes = 0;
-                let fitting = rest.iter().take_while(|(_, of, frame)| {
-                    bytes += frame.len() + 4;
-                    of == part && (bytes <= ENTRY_BYTES || bytes == frame.len() + 4)
-                });
-                let (now, later) = rest.split_at(fitting.count().max(1));
-                let frames = now.iter().map(|(_, _, frame)| frame.as_slice());
-                if !self.send_one_again(packer, *part, frames) {
-                    return false;
+            for segment in history.wal_segments() {
+                if segment.number < self.own_from {
+                    continue;
                 }
-                self.figures.resent.add(now.len() as u64);
-                rest = later;
+                let mut frames = Vec::new();
+                let read = history.read_notes(segment.number, |note| {
+                    if let Some((head, _)) = entry::read_frame(note)
+                        && missed.contains(head.number)
+                    {
+                        let part = Partition::of(head.tenant).number();
+                        frames.push((part, head.number, note.to_vec()));
+                    }
+                });
+                match read {
+                    Ok(true) => {
+                        unread.remove(&segment.number);
+                    }
+                    Ok(false) => self.say_unread(segment, unread, &"a part of it is damaged"),
+                    // It was given back meanwhile: nothing in it was needed any more.
+                    Err(_) if !has_segment(history, segment.number) => {}
+                    Err(error) => {
+                        self.say_unread(segment, unread, &error);
+                        is_read = false;
+                    }
+                }
+                frames.sort_by_key(|(part, number, _)| (*part, *number));
+                if !self.send_frames(packer, &frames) {
+                    return Round::Broken;
+                }
             }
         }
-        self.state.lock().book.sent_again(to);
+        if !is_read {
+            // What was not found may be there: it is not sent.
+            return Round::Unread;
+        }
+        let mut state = self.state.lock();
+        for (from, to) in missed.iter() {
+            state.book.sent_again(from, to);
+        }
+        Round::Whole
+    }
+
+    fn say_unread(
+        &self,
+        segment: SegmentInfo,
+        unread: &mut BTreeSet<u32>,
+        error: &dyn std::fmt::Display,
+    ) {
+        if unread.insert(segment.number) {
+            self.figures.unreadable_segments.add(1);
+            tracing::error!(segment = segment.number, bytes = segment.bytes, %error, "a segment of the log cannot be read, so the others lack what is in it alone");
+        }
+    }
+
+    /// Sends these, sorted by partition, as entries; whether all are there.
+    fn send_frames(&self, packer: &mut Packer, frames: &[(usize, u64, Vec<u8>)]) -> bool {
+        let mut rest = frames;
+        while let Some((part, _, _)) = rest.first() {
+            let mut bytes = 0;
+            let fitting = rest.iter().take_while(|(of, _, frame)| {
+                bytes += frame.len() + 4;
+                of == part && (bytes <= ENTRY_BYTES || bytes == frame.len() + 4)
+            });
+            let (now, later) = rest.split_at(fitting.count().max(1));
+            let frames = now.iter().map(|(_, _, frame)| frame.as_slice());
+            if !self.send_one_again(packer, *part, frames) {
+                return false;
+            }
+            // One by one: what follows may fail, and these are not sent once more then.
+            let mut state = self.state.lock();
+            for (_, number, _) in now {
+                state.book.sent_again(*number, number + 1);
+            }
+            drop(state);
+            rest = later;
+        }
         true
     }
 
+    /// Sends what is in memory alone; whether all of it is there.
     fn send_kept(&self, packer: &mut Packer) -> bool {
         loop {
-            let first = {
-                let mut state = self.state.lock();
-                let Some((part, number, frame)) = state.kept.front().cloned() else {
-                    if let Some((_, to)) = state.book.to_be_sent() {
-                        state.book.sent_again(to);
-                    }
-                    return true;
-                };
-                (part, number, frame)
+            let first = self.state.lock().kept.front().cloned();
+            let Some((part, number, frame)) = first else {
+                return true;
             };
-            let (part, number, frame) = first;
             if !self.send_one_again(packer, part, std::iter::once(frame.as_slice())) {
                 return false;
             }
-            self.figures.resent.add(1);
             let mut state = self.state.lock();
             if state.kept.front().is_some_and(|(_, of, _)| *of == number) {
                 state.kept_bytes -= frame.len();
                 state.kept.pop_front();
             }
+            state.book.sent_again(number, number + 1);
         }
     }
 
     /// Sends an entry and waits until it is there, and then for as long again: what is new has the
-    /// other half.
+    /// other half. Whether it is there, or will never be.
     fn send_one_again<'a>(
         &self,
         packer: &mut Packer,
         part: usize,
-        frames: impl Iterator<Item = &'a [u8]>,
+        frames: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> bool {
         if self.state.lock().is_over || !self.is_connected() {
             return false;
         }
         let began = Instant::now();
-        let Some(told) = self.publish(packer, part, frames) else {
-            return false;
+        let count = frames.len() as u64;
+        let told = match self.publish(packer, part, frames) {
+            Ok(told) => told,
+            Err(Refused::TooLarge { .. }) => return true,
+            Err(Refused::Full(_)) => return false,
         };
         let told = async { tokio::time::timeout(TOLD_WITHIN, told).await };
         let is_there = matches!(self.runtime.block_on(told), Ok(Some(_)));
+        if is_there {
+            self.figures.resent.add(count);
+        }
         std::thread::sleep(began.elapsed());
         is_there
     }
@@ -470,7 +603,7 @@ impl Outgoing {
         let current = history.current_wal_segment();
         let mut state = self.state.lock();
         let mut needed = state.book.needs_from(current);
-        let is_behind = state.book.to_be_sent().is_some();
+        let is_behind = !state.book.to_be_sent().is_empty();
         drop(state);
         if is_behind {
             let segments = history.wal_segments();
@@ -497,16 +630,19 @@ impl Outgoing {
         self.state.lock().book.sent()
     }
 
-    /// What waits for the others, in frames that have a number.
+    /// Frames that wait until the others can be reached.
     pub(super) fn backlog(&self) -> u64 {
-        let missed = self.state.lock().book.to_be_sent();
-        missed.map_or(0, |(from, to)| to - from)
+        self.state.lock().book.backlog()
     }
 
     /// Whether nothing is on its way.
     pub(super) fn is_flushed(&self) -> bool {
-        let state = self.state.lock();
-        state.bytes == 0 && state.flights.is_empty()
+        self.state.lock().book.is_flushed()
+    }
+
+    /// Whether all that was taken here is with Redis.
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.state.lock().book.is_all_sent()
     }
 
     /// Ends both threads; what waits is sent by the next run.
@@ -516,7 +652,13 @@ impl Outgoing {
         self.let_go(&mut state);
         drop(state);
         self.wake.notify_all();
+        self.wake_again.notify_all();
     }
+}
+
+fn has_segment(history: &History, number: u32) -> bool {
+    let segments = history.wal_segments();
+    segments.iter().any(|segment| segment.number == number)
 }
 
 /// The next partition of which something may be sent, and that.
@@ -567,21 +709,23 @@ impl Share for Outgoing {
                 taken.refused,
                 || self.state.lock().book.begin(),
                 |number, frame| {
-                    if let Some(history) = &self.history {
-                        // Where the log takes nothing the samples' own record says so.
-                        drop(history.append_note(&frame));
-                    }
+                    // Where the log takes nothing the samples' own record says so; it may be
+                    // full for this moment alone.
+                    let note = self.history.as_ref();
+                    let note = note.and_then(|history| history.append_note(&frame).ok());
                     let (promise, ticket) = Ticket::promised();
                     tickets.push(ticket);
-                    self.push(
-                        part,
-                        Item {
-                            number,
-                            began: Some(taken.began),
-                            frame,
-                            promise: Some(promise),
+                    let item = Item {
+                        number,
+                        began: Some(taken.began),
+                        frame,
+                        rests: match note {
+                            Some(_) => Rests::InLog,
+                            None => Rests::InMemory,
                         },
-                    );
+                        promise: Some(promise),
+                    };
+                    self.push(part, item, note);
                 },
             );
         });
@@ -596,3 +740,6 @@ impl std::fmt::Debug for Outgoing {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ impl Storage {
         // An item is counted in the journal before its series; so the other way round none is
         // counted here that is not counted there.
         history
-            .copy_to(&begun.join(HISTORY))
+            .copy_to(&begun.join(HISTORY), &|| true)
             .map_err(|error| SnapshotError::Failed(error.to_string()))?;
         journal
             .copy_to(&begun.join(JOURNAL))

@@ -28,6 +28,8 @@ local function position(stream, meta, n, g, e, o)
     epoch = now + tonumber(e) - began + 10000
   else
     redis.call('DEL', stream)
+    -- What it began with: epochs from before that are none of its own.
+    redis.call('HSET', meta, 'a', string.format('%.0f', epoch))
   end
   e, o = string.format('%.0f', epoch), tonumber(o or '0')
   redis.call('HSET', meta, 'g', n, 'e', e, 'b', string.format('%.0f', now), 'o', string.format('%.0f', o))
@@ -35,10 +37,15 @@ local function position(stream, meta, n, g, e, o)
   return e, o
 end
 
--- Puts a frame behind the newest, and tells who listens; its offset.
+-- Puts a frame behind the newest, and tells who listens; its offset. Of the oldest about so many are kept;
+-- '': all.
 local function put(stream, meta, e, o, frame, kept, seconds)
   local id = string.format('%.0f', o + 1)
-  redis.call('XADD', stream, 'MAXLEN', '~', kept, id .. '-0', 'd', frame)
+  if kept == '' then
+    redis.call('XADD', stream, id .. '-0', 'd', frame)
+  else
+    redis.call('XADD', stream, 'MAXLEN', '~', kept, id .. '-0', 'd', frame)
+  end
   redis.call('HSET', meta, 'o', id)
   redis.call('EXPIRE', stream, seconds)
   redis.call('EXPIRE', meta, 86400)

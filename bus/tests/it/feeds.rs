@@ -1,7 +1,10 @@
 //! Feeds: the same on every server.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use pulseboard_bus::{Bus as _, FeedKey, Kind, Partition, Placed, Refused};
+use pulseboard_bus::{Bus as _, FeedKey, Kind, Partition, Placed, Refused, State, key::KeptByKind};
+use pulseboard_feed::Epoch;
 
 use crate::support::{Recorder, RedisServer, Running, eventually, has, room, texts};
 
@@ -187,4 +190,96 @@ async fn the_ingest_log_holds_so_many_bytes_and_who_comes_later_is_told_what_is_
     let frames = sink.frames();
     assert!((5..=10).contains(&frames.len()), "{}", frames.len());
     assert!(frames.last().is_some_and(|last| last.starts_with("49 ")));
+}
+
+/// What is held by the count is what is held: also of what came before there was a bound, and where
+/// there are more entries than may be.
+#[tokio::test]
+async fn what_the_ingest_log_holds_is_counted_byte_by_byte() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let server = Running::with(&redis.url(), "a", |settings| {
+        let mut kept = Kind::Ingest.kept();
+        kept.frames = 150;
+        settings.kept = KeptByKind::default().with(Kind::Ingest, kept);
+    });
+    server.until(|state| *state == State::Connected).await;
+    let common = server.bus.common();
+    let key = Partition::of("a tenant").feed(Kind::Ingest);
+    let text = "x".repeat(400);
+    let publish = |count: usize| {
+        for number in 0..count {
+            server.publish(&key, &text[..100 + number % 300]);
+        }
+    };
+    let look = async || {
+        eventually("all are sent", || server.bus.is_flushed()).await;
+        let stream = redis.cli(&["--scan", "--pattern", "*:in:*"]);
+        let names: Vec<&str> = stream.lines().collect();
+        let is_stream = |name: &&&str| redis.cli(&["type", name]) == "stream";
+        let stream = names.iter().find(is_stream).expect("a stream");
+        let meta = names.iter().find(|name| !is_stream(name)).expect("a meta");
+        let counted: usize = redis.cli(&["hget", meta, "y"]).parse().expect("a count");
+        let held = redis.cli(&["xrange", stream, "-", "+"]);
+        let held: Vec<usize> = held
+            .lines()
+            .filter(|line| line.starts_with('x'))
+            .map(|line| line.len() + 100)
+            .collect();
+        assert_eq!(counted, held.iter().sum::<usize>());
+        (held.len(), counted)
+    };
+    publish(100);
+    assert_eq!(look().await.0, 100);
+    publish(600);
+    assert_eq!(look().await.0, 150, "no more entries than may be");
+    common.bound_ingest(10_000);
+    publish(20);
+    let (entries, bytes) = look().await;
+    assert!(bytes <= 10_000 && entries > 10, "{entries} of {bytes}");
+}
+
+/// A feed that goes on after a failover is told from one that began anew, however much it has.
+#[tokio::test]
+async fn a_feed_says_with_which_epoch_it_began() {
+    if !has("redis-server") {
+        return;
+    }
+    let mut redis = RedisServer::start(&["--enable-debug-command", "yes"]);
+    let server = Running::connected(&redis.url(), "a").await;
+    let common = server.bus.common();
+    let key = Partition::of("a tenant").feed(Kind::Ingest);
+    assert_eq!(common.born(&key).await, Ok(None));
+    // What it began with, and its epoch; that one is not told while another is about to begin.
+    let place = async || {
+        server.publish(&key, "one");
+        eventually("all are sent", || server.bus.is_flushed()).await;
+        let tops = common.tops(std::slice::from_ref(&key)).await.ok()?;
+        let born = common.born(&key).await.ok()??;
+        tops[0].map(|(epoch, _)| (born, epoch))
+    };
+    let other_than = async |before: Option<Epoch>| {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            match place().await {
+                Some((born, epoch)) if Some(epoch) != before => return (born, epoch),
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            assert!(Instant::now() < until, "it has no other epoch");
+        }
+    };
+    let (born, epoch) = other_than(None).await;
+    assert_eq!(born, epoch);
+    // Another lineage over the same data, as a replica that takes over has.
+    redis.cli(&["debug", "change-repl-id"]);
+    let (still, next) = other_than(Some(epoch)).await;
+    assert_eq!(still, born);
+    redis.kill();
+    server.until(|state| *state != State::Connected).await;
+    redis.again();
+    server.until(|state| *state == State::Connected).await;
+    let (anew, now) = other_than(Some(next)).await;
+    assert!(anew.0 > born.0 && now.0 >= anew.0, "{born} {anew} {now}");
 }

@@ -124,6 +124,18 @@ pub(super) fn replay(
     Ok((kept, report))
 }
 
+/// How much of a segment [`read_segment`] has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadSegment {
+    /// All of it.
+    Whole,
+    /// All but something at its end, behind which there is nothing: in the segment that is written
+    /// this is a record that is not there yet.
+    Torn,
+    /// Something between records, or its head, is damaged: what was there is lost.
+    Damaged,
+}
+
 /// Hands `sink` each record (type, payload) of one segment, also of the one that is written, as far
 /// as it is there; what is damaged is passed over. Nothing is changed.
 ///
@@ -133,18 +145,23 @@ pub fn read_segment(
     dir: &Path,
     number: u32,
     mut sink: impl FnMut(u8, &[u8]),
-) -> Result<(), LogError> {
+) -> Result<ReadSegment, LogError> {
     let path = segment_path(dir, number);
     let failed = |error| LogError::io("read", &path, error);
     let mut scanner = Scanner::new(File::open(&path).map_err(failed)?);
     let head = scanner.fill(SEGMENT_HEADER_BYTES).map_err(failed)?;
+    let is_begun = head.len() >= SEGMENT_HEADER_BYTES;
     let Header::Known(salt) = read_header(head, number) else {
-        return Ok(());
+        return Ok(match is_begun {
+            true => ReadSegment::Damaged,
+            false => ReadSegment::Torn,
+        });
     };
     scanner.advance(SEGMENT_HEADER_BYTES);
+    let mut found = ReadSegment::Whole;
     loop {
         match scanner.look(&salt).map_err(failed)? {
-            Found::End => return Ok(()),
+            Found::End => return Ok(found),
             Found::Record { record_type, bytes } => {
                 if record_type != SYNC_TYPE {
                     sink(record_type, scanner.payload(bytes));
@@ -153,8 +170,12 @@ pub fn read_segment(
             }
             Found::Damage(_) => {
                 if !scanner.resynchronise(&salt).map_err(failed)? {
-                    return Ok(());
+                    return Ok(match found {
+                        ReadSegment::Whole => ReadSegment::Torn,
+                        found => found,
+                    });
                 }
+                found = ReadSegment::Damaged;
             }
         }
     }

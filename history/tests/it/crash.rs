@@ -290,7 +290,7 @@ fn a_kill_while_tombstones_are_cleaned_loses_and_brings_back_nothing() {
         assert_deleted(&history, &models, is_clean, &format!("round {round}"));
         if round < 3 {
             let copy = dir.path().join(format!("copy-{round}"));
-            history.copy_to(&copy).unwrap();
+            assert!(history.copy_to(&copy, &|| true).unwrap());
             let copy = open_patient(&copy);
             assert_deleted(
                 &copy,

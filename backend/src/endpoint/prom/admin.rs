@@ -40,6 +40,7 @@ impl From<DeleteError> for ApiError {
 impl From<DeleteFailed> for ApiError {
     fn from(error: DeleteFailed) -> Self {
         let status = match error {
+            DeleteFailed::TooLarge => return Self::BadData(error.to_string()),
             DeleteFailed::Away => StatusCode::SERVICE_UNAVAILABLE,
             DeleteFailed::Here(_) => StatusCode::INSUFFICIENT_STORAGE,
         };
