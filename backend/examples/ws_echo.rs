@@ -15,6 +15,7 @@ use pulseboard::http;
 use pulseboard::http::handshake;
 use pulseboard::{
     App,
+    access::token::Given,
     base::{clock::Clock, error::AppError, telemetry::StreamKind},
     endpoint::stream::open,
     server::{accept, middleware::Middleware},
@@ -79,19 +80,21 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         .unwrap_or("127.0.0.1:9001".to_owned())
         .parse()?;
     let program = std::env::args_os().take(1);
-    let Launch::Run(settings) = settings::load(program, &|name| std::env::var(name).ok())? else {
+    let Launch::Run(mut settings) = settings::load(program, &|name| std::env::var(name).ok())?
+    else {
         return Err("the environment asks for something else than to run".into());
     };
     let listener = accept::bind(address)?;
     let bind_addr = listener.local_addr()?;
     eprintln!("echoing at ws://{bind_addr}/");
+    let given = Given::take(&mut settings);
     let app = App::new(
         Settings {
             bind_addr,
             data_dir: DataDir::Memory,
             ..settings
         },
-        None,
+        (given, None),
         Clock::system(),
     )?;
     let service = Service::new(Router::with_path("{**path}").get(open_echo))

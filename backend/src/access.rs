@@ -10,8 +10,8 @@
 //!
 //! The first of these that a request has is what counts. Rights are checked where something is
 //! done, by the `require_…` functions; a stream also ends when the credential it was opened with
-//! does. [`guard`] slows those who guess. Where several servers are one service, tokens, sessions
-//! and tickets are theirs together ([`shared`]): what has to be asked for is asked for before
+//! does. [`guard`] slows those who guess. Where several servers are one service, tokens, sessions,
+//! tickets and links are theirs together ([`shared`]): what has to be asked for is asked for before
 //! ([`Access::learn`]), and everything else here is as on one server. **Invariant**: of secrets
 //! only digests are kept, and none is logged.
 
@@ -52,7 +52,7 @@ use self::{
     session::{SESSIONS_MAX, Sessions},
     shared::{Redeemed, Shared, unavailable},
     ticket::{PER_ADDRESS_MAX, PER_ADDRESS_SHARED_MAX, TICKETS_MAX, Tickets},
-    token::{Entry, Grant, MakeError, TokenId, TokenSource, Tokens, Withdrawn},
+    token::{Entry, Given, Grant, MakeError, TokenId, TokenSource, Tokens, Withdrawn},
 };
 use crate::{
     base::{
@@ -73,7 +73,7 @@ pub struct Access {
     anonymous: Option<Role>,
     /// Where the server listens.
     bound: SocketAddr,
-    links: Links,
+    links: Arc<Links>,
     /// Tenants of callers without a token, once a token is bound to one.
     anonymous_tenants: Vec<String>,
     held: Arc<Held>,
@@ -141,29 +141,30 @@ pub struct TokenInfo {
 }
 
 impl Access {
-    /// Takes the tokens out of the settings, where their secrets are no longer needed, and adds
-    /// what `documents` hold. `link`: the secret of the admin link that the start prints.
+    /// With the tokens `given` by the settings, and what `documents` hold. `link`: the secret of the
+    /// admin link that the start prints.
     ///
     /// # Errors
     /// The stored tokens are there and cannot be read.
     pub fn new(
-        settings: &mut Settings,
-        link: Option<&str>,
+        settings: &Settings,
+        (given, link): (Given, Option<&str>),
         documents: Arc<Documents>,
         folder: Option<&Path>,
         streams: Arc<dyn Streams>,
         (clock, telemetry): (Clock, Arc<Telemetry>),
         cluster: Option<&Arc<Cluster>>,
     ) -> io::Result<Self> {
-        let from_settings = std::mem::take(&mut settings.tokens);
-        let bound = from_settings.iter().any(|token| token.tenant.is_some());
-        let tokens = Tokens::load(from_settings, documents)?;
+        let bound = given.tenants().next().is_some();
+        let tokens = Tokens::load(given, documents)?;
         let sessions = Sessions::new(SESSIONS_MAX);
         let held = Arc::new(Held::new(tokens, sessions, streams, clock.clone()));
         if bound {
             held.confine();
         }
-        let shared = cluster.map(|cluster| Shared::new(Arc::clone(cluster), Arc::clone(&held)));
+        let links = Arc::new(Links::new(link, folder, clock.now_ms()));
+        let shared = cluster
+            .map(|cluster| Shared::new(Arc::clone(cluster), Arc::clone(&held), Arc::clone(&links)));
         let per_address = match shared.is_some() {
             true => PER_ADDRESS_SHARED_MAX,
             false => PER_ADDRESS_MAX,
@@ -171,7 +172,7 @@ impl Access {
         Ok(Self {
             anonymous: settings.anonymous_role,
             bound: settings.bind_addr,
-            links: Links::new(link, folder, clock.now_ms()),
+            links,
             anonymous_tenants: settings.anonymous_tenants.clone(),
             held,
             shared,
@@ -312,37 +313,42 @@ impl Access {
     }
 
     /// Finds out of the other servers what they know of what a request shows, in half a second at
-    /// the most for each. Sessions are then known as others are; a ticket is used up.
-    pub async fn learn(&self, shown: Shown) -> Learnt {
+    /// the most. Sessions are then known as others are; a ticket is used up. Each address has so
+    /// many questions under way.
+    pub async fn learn(&self, shown: Shown, address: IpAddr) -> Learnt {
         let Some(shared) = &self.shared else {
             return Learnt::default();
         };
         match shown {
             Shown::Ticket(secret) => Learnt {
-                ticket: Some(self.redeem_anywhere(shared, &Digest::of(&secret)).await),
+                ticket: Some(
+                    self.redeem_anywhere(shared, &Digest::of(&secret), address)
+                        .await,
+                ),
                 unclear: None,
             },
-            Shown::Sessions(secrets) => {
-                let mut unclear = None;
-                for secret in secrets {
-                    if let Err(error) = shared.visits.learn(secret).await {
-                        let what = "who is asking cannot be found out";
-                        unclear = Some(unavailable(what, &error));
-                    }
-                }
-                Learnt {
-                    ticket: None,
-                    unclear,
-                }
-            }
+            Shown::Sessions(secrets) => Learnt {
+                ticket: None,
+                unclear: shared
+                    .visits
+                    .learn(&secrets, address)
+                    .await
+                    .map_err(|error| unavailable("who is asking cannot be found out", &error))
+                    .err(),
+            },
         }
     }
 
-    async fn redeem_anywhere(&self, shared: &Shared, secret: &Digest) -> Result<Caller, AppError> {
+    async fn redeem_anywhere(
+        &self,
+        shared: &Shared,
+        secret: &Digest,
+        address: IpAddr,
+    ) -> Result<Caller, AppError> {
         if self.tickets.lock().knows(secret) {
             return self.redeem_here(secret);
         }
-        match shared.visits.redeem(secret).await {
+        match shared.visits.redeem(secret, address).await {
             Ok(Redeemed::For(caller)) => {
                 let counted = self.clock.steady_ms();
                 // It is no longer one that was not used.
@@ -420,16 +426,10 @@ impl Access {
     /// link is 256 random bits, so showing a wrong one is no guess.
     ///
     /// # Errors
-    /// 401 for one that is none, or was used, or is too old.
-    pub async fn login_with_link(
-        self: &Arc<Self>,
-        secret: String,
-        address: IpAddr,
-    ) -> Result<Login, AppError> {
-        let (this, now_ms) = (Arc::clone(self), self.clock.now_ms());
-        // It may wait for the disk.
-        let redeemed = tokio::task::spawn_blocking(move || this.links.redeem(&secret, now_ms));
-        if !redeemed.await.map_err(broke_off)? {
+    /// 401 for one that is none, or was used, or is too old; 503 where the other servers would have
+    /// to be asked and cannot be.
+    pub async fn login_with_link(&self, secret: &str, address: IpAddr) -> Result<Login, AppError> {
+        if !self.redeem_link(Digest::of(secret), address).await? {
             tracing::warn!(client.address = %address, "login from {address} with an admin link that does not work");
             return Err(AppError::unauthorized(
                 "this admin link is not known, was used, or is older than ten minutes; `pulseboard admin-link` prints another",
@@ -442,6 +442,18 @@ impl Access {
         let login = self.open_session(None, grant).await?;
         tracing::info!(client.address = %address, "login from {address} as admin with an admin link");
         Ok(login)
+    }
+
+    async fn redeem_link(&self, shown: Digest, address: IpAddr) -> Result<bool, AppError> {
+        if let Some(shared) = &self.shared {
+            let redeemed = shared.links.redeem(shown, address).await;
+            return redeemed
+                .map_err(|error| unavailable("this admin link cannot be looked for", &error));
+        }
+        let (links, now_ms) = (Arc::clone(&self.links), self.clock.now_ms());
+        // It may wait for the disk.
+        let redeemed = tokio::task::spawn_blocking(move || links.redeem(&shown, now_ms));
+        redeemed.await.map_err(broke_off)
     }
 
     async fn open_session(&self, token: Option<TokenId>, grant: Grant) -> Result<Login, AppError> {
@@ -460,6 +472,10 @@ impl Access {
                     credential.session == Some(gone.id)
                 });
             if let Some(shared) = &self.shared {
+                shared.visits.note_ended(gone.secret);
+                // Somebody may have looked for it meanwhile.
+                self.held
+                    .end_session(&gone.secret, "session ended for newer ones");
                 shared.visits.end(gone.secret).await;
             }
         }
@@ -472,25 +488,28 @@ impl Access {
         Ok(Login { secret, grant })
     }
 
-    /// Ends the sessions that these secrets name, and their streams.
-    pub async fn logout(&self, shown: Vec<Digest>) {
-        let now_ms = self.clock.steady_ms();
+    /// Ends the sessions that these secrets name, and their streams; for somebody at this address.
+    pub async fn logout(&self, shown: Vec<Digest>, address: IpAddr) {
+        // Another server may know one; where that cannot be asked for, it may be told.
+        let may_be_elsewhere = match &self.shared {
+            Some(shared) => shared.visits.learn(&shown, address).await.is_err(),
+            None => false,
+        };
         for secret in shown {
-            // Another server may know it; where that cannot be asked for, it may be told.
-            let may_be_elsewhere = match &self.shared {
-                Some(shared) => shared.visits.learn(secret).await.is_err(),
-                None => false,
-            };
+            let now_ms = self.clock.steady_ms();
             let is_open = {
                 let sessions = self.held.sessions.lock();
                 sessions.find(&secret, now_ms).is_some()
             };
-            if is_open {
-                self.held.end_session(&secret, "logged out");
+            if !is_open && !may_be_elsewhere {
+                continue;
             }
-            if let Some(shared) = &self.shared
-                && (is_open || may_be_elsewhere)
-            {
+            if let Some(shared) = &self.shared {
+                // Before it is ended: who looks for it at the moment does not bring it back.
+                shared.visits.note_ended(secret);
+            }
+            self.held.end_session(&secret, "logged out");
+            if let Some(shared) = &self.shared {
                 shared.visits.end(secret).await;
             }
         }

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    access::Access,
+    access::{Access, token::Given},
     agents::Agents,
     alertmanagers::Alertmanagers,
     alerts::Alerts,
@@ -162,12 +162,17 @@ pub struct Parts {
 }
 
 impl App {
-    /// Everything built, nothing running. `link`: the secret of the start's admin link.
+    /// Everything built, nothing running. `given`: the tokens that were taken out of the settings;
+    /// `link`: the secret of the start's admin link.
     ///
     /// # Errors
     /// The operating system refuses the fan-out threads, a room's event schema is not a valid one,
     /// or what is stored cannot be read.
-    pub fn new(mut settings: Settings, link: Option<&str>, clock: Clock) -> io::Result<Arc<Self>> {
+    pub fn new(
+        settings: Settings,
+        (given, link): (Given, Option<&str>),
+        clock: Clock,
+    ) -> io::Result<Arc<Self>> {
         let certificate = Certificate::open(&settings, clock.clone()).map_err(io::Error::other)?;
         let telemetry = Arc::new(Telemetry::default());
         let cluster = Cluster::new(&settings)?;
@@ -178,10 +183,8 @@ impl App {
         let epoch = restored.epoch.unwrap_or(epoch);
         // Whoever has a token for a tenant finds it, however many names others have used, and with
         // it what was refused before a first sample was taken.
-        let tokens = settings.tokens.iter();
-        let named = tokens.filter_map(|token| token.tenant.as_deref());
         let anonymous = settings.anonymous_tenants.iter().map(String::as_str);
-        for tenant in named.chain(anonymous).chain([DEFAULT_TENANT]) {
+        for tenant in given.tenants().chain(anonymous).chain([DEFAULT_TENANT]) {
             storage.engine.keep_tenant(tenant);
         }
         let interval_ms = u64::try_from(settings.metric_interval.as_millis())
@@ -207,8 +210,8 @@ impl App {
         let voice = alike.as_ref().map(|alike| Arc::clone(alike.voice()));
         let registry = Registry::new(limits, Arc::clone(&telemetry), cluster.clone());
         let access = Arc::new(Access::new(
-            &mut settings,
-            link,
+            &settings,
+            (given, link),
             Arc::clone(&documents),
             folder.as_deref(),
             Arc::clone(&registry) as Arc<_>,

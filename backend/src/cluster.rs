@@ -13,11 +13,12 @@ use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, UdpSocket},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use pulseboard_bus::{
-    Address, Bus, Cluster as Common, ConnectError, Figures, Kind, Redis, State, View,
+    Address, Bus, BusError, Cluster as Common, ConnectError, Figures, Kind, Redis, State, View,
     key::KeptByKind,
 };
 use pulseboard_outbound::Secret;
@@ -30,8 +31,11 @@ const TICKS_KEPT_MIN: usize = 300;
 
 /// Without Redis for so many intervals a server goes on alone; within these bounds.
 const TICKS_MISSED: u32 = 3;
-const ALONE_AFTER: std::ops::RangeInclusive<std::time::Duration> =
-    std::time::Duration::from_millis(1_500)..=std::time::Duration::from_secs(3);
+const ALONE_AFTER: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1_500)..=Duration::from_secs(3);
+
+/// How long any one question to the others may take where somebody waits for the answer.
+const WITHIN: Duration = Duration::from_millis(500);
 
 /// This server among those that are one service.
 #[derive(Debug)]
@@ -244,6 +248,15 @@ impl Cluster {
     pub fn figures(&self) -> &Arc<Figures> {
         self.bus.figures()
     }
+}
+
+/// The answer to a question to the others, if it comes in time.
+///
+/// # Errors
+/// As the question, or there was no answer.
+pub async fn within<T>(question: impl Future<Output = Result<T, BusError>>) -> Result<T, BusError> {
+    let answer = tokio::time::timeout(WITHIN, question).await;
+    answer.unwrap_or_else(|_elapsed| Err(BusError::Away("no answer within half a second".into())))
 }
 
 /// The address of this machine that a Redis would see.

@@ -7,6 +7,7 @@
 //! | `schedule::keep_common`, where there are several servers | what was told of who is here | the clock, each second; what the operator changes | 64 tenants a second |
 //! | `schedule::keep_alike`, where there are several servers | nothing; takes in documents and states of others on threads that may block | the clock, five times a second | 4 MiB at a time |
 //! | `schedule::hear_alerts`, where there are several servers | nothing | what others say of alerts | 16 384 of these wait: the oldest go, and it is said (drop) |
+//! | `schedule::keep_links`, where there are several servers | nothing; reads the folder's admin link | the clock, four times a second | two links |
 //! | `schedule::keep_credentials`, where there are several servers | nothing; reads and stores tokens | the clock, each second; what others say of tokens and sessions | 512 sessions a second; 10 000 that ended wait, past which all are looked for anew (coalesce) |
 //! | `schedule::keep_counting`, where there are several servers | nothing | the clock, each fifth of a second | 64 tenants, 250 names of each at once: the rest waits for its turn (coalesce) |
 //! | `schedule::keep_limits`, where there are several servers | nothing | the clock, each second; a wrong token | 4 000 callers and 2 000 guesses are told, those that have most |

@@ -27,6 +27,7 @@ mod file;
 mod keeping;
 mod made;
 mod name;
+mod passed;
 mod people;
 mod people_made;
 mod rounds;
@@ -66,6 +67,7 @@ use self::{
     browsers::Browsers,
     carrier::{Carrier, Tells, way_of},
     file::Loaded,
+    passed::Passed,
     people_made::Made,
     state::Outcome,
 };
@@ -141,6 +143,8 @@ pub struct Notifying {
     loaded: Mutex<FromFile>,
     /// Leaf lock.
     queue: Mutex<Queue>,
+    /// What was posted for other servers to take. Leaf lock.
+    passed: Mutex<Passed>,
     /// What the outbox told. Leaf lock.
     told: Mutex<Vec<Event>>,
     wake: Notify,
@@ -172,6 +176,9 @@ struct Tenant {
     /// Held while its file is written, so that the newest state is the last one written; taken
     /// before `state`.
     writing: Mutex<()>,
+    /// Held while it is found out whether this server acts for the tenant, and what the one before
+    /// left is taken in; taken before `state`.
+    taking: Mutex<()>,
     /// By which right this server acts for the tenant, of several servers.
     term: AtomicU64,
     /// Which of the states that those who acted wrote is known here.
@@ -251,6 +258,17 @@ pub enum WindowError {
     Untold(#[from] Untold),
 }
 
+/// Why nothing becomes of alerts that somebody sent, whatever they say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPosted {
+    /// There is no room for the tenant.
+    #[error(transparent)]
+    TooManyTenants(#[from] TooManyTenants),
+    /// Whoever acts for the tenant cannot be told.
+    #[error(transparent)]
+    Untold(#[from] Untold),
+}
+
 /// Why nothing becomes of a silence, whatever it says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoSilence {
@@ -310,6 +328,7 @@ impl Notifying {
             tenants: Mutex::default(),
             loaded: Mutex::new(FromFile::of(loaded, clock.now_ms())),
             queue: Mutex::default(),
+            passed: Mutex::default(),
             told: Mutex::default(),
             wake: Notify::new(),
             changing: Mutex::new(()),
@@ -566,27 +585,26 @@ impl Notifying {
         }
     }
 
-    /// Alerts that somebody sent. What was refused, and why.
+    /// Alerts that somebody sent. What was refused, and why. Blocks where there are other servers.
     ///
     /// # Errors
-    /// There are too many tenants.
-    pub fn post(
-        &self,
-        tenant: &str,
-        alerts: Vec<PostedAlert>,
-    ) -> Result<Vec<Refused>, TooManyTenants> {
-        let now_ms = self.clock.now_ms();
-        if self.pass_on(tenant, &alerts, now_ms) {
-            return Ok(Vec::new());
+    /// There are too many tenants, or the server that acts for this one cannot be told.
+    pub fn post(&self, tenant: &str, alerts: Vec<PostedAlert>) -> Result<Vec<Refused>, NotPosted> {
+        if let Some(alike) = &self.alike {
+            return self.post_to_all(alike, tenant, alerts);
         }
         let tenant = self.tenant(tenant)?;
+        Ok(self.take_posted(&tenant, self.clock.now_ms(), alerts))
+    }
+
+    fn take_posted(&self, tenant: &Tenant, now_ms: i64, alerts: Vec<PostedAlert>) -> Vec<Refused> {
         let mut state = tenant.state.lock();
         let refused = state.take_posted(now_ms, self.repeat_ms, alerts);
         let effects = state.take_effects();
         drop(state);
         self.carry_out(&tenant.name, effects);
         self.wake.notify_one();
-        Ok(refused)
+        refused
     }
 
     /// Makes or changes a silence, and says so in the timelines of what it silences. Its identity.
@@ -930,6 +948,7 @@ impl Tenant {
             name,
             state: Mutex::new(state),
             writing: Mutex::new(()),
+            taking: Mutex::new(()),
             term: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             tidied_ms: AtomicI64::new(0),

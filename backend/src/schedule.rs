@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    admitting::{keep_credentials, keep_limits},
+    admitting::{keep_credentials, keep_limits, keep_links},
     alike::{hear_alerts, keep_alike},
     common::keep_common,
     counting::keep_counting,

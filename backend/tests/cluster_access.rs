@@ -6,7 +6,10 @@
 
 mod servers;
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use reqwest::{Method, Response};
@@ -175,6 +178,102 @@ async fn who_logs_in_at_one_is_known_at_all_and_logs_out_of_all() {
     assert_eq!(a.status_of(&cookie).await, 200);
 }
 
+impl Server {
+    /// Has the command make an admin link for this server; its secret.
+    fn admin_link(&self) -> String {
+        let made = Command::new(env!("CARGO_BIN_EXE_pulseboard"))
+            .arg("admin-link")
+            .env_clear()
+            .env("DATA_DIR", self.folder.path())
+            .output()
+            .expect("it runs");
+        assert!(made.status.success(), "{made:?}");
+        let url = String::from_utf8(made.stdout).expect("text");
+        let (_, secret) = url.trim().split_once("#admin=").expect("a link");
+        secret.to_owned()
+    }
+
+    async fn show_link(&self, secret: &str) -> Response {
+        let body = json!({"admin_link": secret});
+        self.ask(Method::POST, "/api/login", ("x-nothing", ""), body)
+            .await
+    }
+
+    async fn status_of_link(&self, secret: &str) -> u16 {
+        self.show_link(secret).await.status().as_u16()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_link_of_one_server_makes_an_admin_at_any_and_once() {
+    if !has_redis() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let [a, b, c] = joined(["a", "b", "c"], &redis, &[]).await;
+    let link = a.admin_link();
+    let mut cookie = String::new();
+    soon("it works at another server", async || {
+        let answer = b.show_link(&link).await;
+        let set = answer.headers().get("set-cookie");
+        let set = set.map(|set| set.to_str().expect("text").to_owned());
+        cookie = set.unwrap_or_default();
+        answer.status() == 200
+    })
+    .await;
+    let cookie = cookie.split(';').next().expect("a first part");
+    for server in [&a, &b, &c] {
+        assert_eq!(server.status_of_link(&link).await, 401, "{}", server.name);
+        let header = ("cookie", cookie);
+        let list = server.ask(Method::GET, "/api/tokens", header, Value::Null);
+        assert_eq!(list.await.status(), 200, "{}", server.name);
+    }
+    // Shown to all at once, it opens one session.
+    for server in [&a, &c, &b] {
+        let link = server.admin_link();
+        tokio::time::sleep(SOON).await;
+        let shown = [&a, &b, &c].map(|server| server.status_of_link(&link));
+        let mut statuses = join_all(shown).await;
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 401, 401]);
+    }
+    // A newer one takes the place of an older one, at all of them.
+    let older = a.admin_link();
+    tokio::time::sleep(SOON).await;
+    let newer = a.admin_link();
+    tokio::time::sleep(SOON).await;
+    for server in [&b, &a] {
+        assert_eq!(server.status_of_link(&older).await, 401, "{}", server.name);
+    }
+    assert_eq!(c.status_of_link(&newer).await, 200);
+    // Whoever made it may be gone.
+    let link = c.admin_link();
+    tokio::time::sleep(SOON).await;
+    drop(c.kill());
+    assert_eq!(a.status_of_link(&link).await, 200);
+
+    // Without Redis one that the others may have taken is not taken, and one that they cannot know
+    // of is, once.
+    let told = a.admin_link();
+    tokio::time::sleep(SOON).await;
+    redis.kill();
+    for server in [&a, &b] {
+        server.is_alone().await;
+        let answer = server.show_link(&told).await;
+        assert_eq!(answer.status(), 503, "{}", server.name);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
+    let own = a.admin_link();
+    assert_eq!(a.status_of_link(&own).await, 200);
+    redis.again();
+    for server in [&a, &b] {
+        server.is_joined_by(2).await;
+    }
+    for server in [&a, &b] {
+        assert_eq!(server.status_of_link(&own).await, 401, "{}", server.name);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_has_more_sessions_at_all_servers_than_one_may() {
     if !has_redis() {
@@ -270,6 +369,30 @@ async fn tokens_are_made_and_withdrawn_at_all_servers_within_a_second() {
         })
         .await;
         assert_eq!(server.withdraw(&id).await.status(), 404);
+    }
+
+    // A tenant's admin is told of what is not the tenant's that it is not there, and no more.
+    let body = json!({"role": "admin", "tenant": "shop"});
+    let made = a.as_admin(Method::POST, "/api/tokens", body).await;
+    let made: Value = made.json().await.expect("JSON");
+    let bearer = format!("Bearer {}", made["token"].as_str().expect("a token"));
+    let of_shop = ("authorization", &*bearer);
+    soon("the tenant's admin is known", async || {
+        let list = b.ask(Method::GET, "/api/tokens", of_shop, Value::Null);
+        list.await.status() == 200
+    })
+    .await;
+    for id in a.token_ids().await {
+        if id != made["id"] {
+            let path = format!("/api/tokens/{id}");
+            let refused = b.ask(Method::DELETE, &path, of_shop, Value::Null).await;
+            assert_eq!(refused.status(), 404, "{id}");
+        }
+    }
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(a.withdraw(id).await.status(), 204);
+    for server in [&a, &b, &c] {
+        soon("all know two", async || server.token_ids().await.len() == 2).await;
     }
 
     // Those of the settings are withdrawn for all, too; and of two who withdraw the last two of

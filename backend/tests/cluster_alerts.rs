@@ -214,6 +214,58 @@ async fn what_people_make_at_one_server_is_at_all_of_them() {
     })
     .await;
 
+    // of two who come with what both have read, at two servers in one moment, one is late
+    let night = json!({
+        "name": "night", "comment": "",
+        "matchers": [{"name": "a", "value": "b", "isRegex": false, "isEqual": true}],
+        "intervals": [{"times": [{"start_time": "00:00", "end_time": "24:00"}]}],
+    });
+    let mut known = make(&a, "/api/maintenance", "shop", &night).await;
+    let of_window = format!("/api/maintenance/{}", known["id"].as_str().expect("an id"));
+    for round in 0..10 {
+        let read = format!("\"{}\"", known["revision"]);
+        let read = [("if-match", &*read)];
+        let [one, two] = ["one", "two"].map(|comment| {
+            let mut window = night.clone();
+            window["comment"] = json!(comment);
+            window
+        });
+        let (at_a, at_b) = tokio::join!(
+            send(&a, ("PUT", &of_window), "shop", &one, &read),
+            send(&b, ("PUT", &of_window), "shop", &two, &read),
+        );
+        let (won, lost) = if at_a.0 == 200 {
+            (at_a, at_b)
+        } else {
+            (at_b, at_a)
+        };
+        assert_eq!(
+            (won.0, lost.0),
+            (200, 412),
+            "round {round}: {won:?} {lost:?}"
+        );
+        known = won.1;
+        let is_known = |window: &Value| {
+            window["revision"] == known["revision"] && window["comment"] == known["comment"]
+        };
+        soon("the one that won", &all, &of_window, "shop", is_known).await;
+    }
+    // who minds nothing is not late, and nothing is lost between
+    let (at_a, at_b) = tokio::join!(
+        send(&a, ("PUT", &of_window), "shop", &night, &[]),
+        send(&b, ("PUT", &of_window), "shop", &night, &[]),
+    );
+    assert_eq!((at_a.0, at_b.0), (200, 200), "{at_a:?} {at_b:?}");
+    let by_two = known["revision"].as_u64().expect("a number") + 2;
+    soon("both", &all, &of_window, "shop", |window| {
+        window["revision"] == by_two
+    })
+    .await;
+    let read = format!("\"{}\"", known["revision"]);
+    let read = [("if-match", &*read)];
+    let late = send(&c, ("DELETE", &of_window), "shop", &Value::Null, &read).await;
+    assert_eq!(late.0, 412, "{late:?}");
+
     // who joins takes what is there, another tenant sees nothing
     let d = Server::start("d", &redis, &more);
     d.is_joined_by(4).await;
@@ -256,6 +308,189 @@ async fn what_people_make_at_one_server_is_at_all_of_them() {
     soon("both", &all, "/api/receivers", "shop", has_both).await;
     let same = |rule: &Value| rule["revision"] == at_c["revision"];
     soon("as it was", &all, &path, "shop", same).await;
+}
+
+/// One that was away while something was removed does not bring it back, though Redis has lost
+/// everything meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_does_not_come_back_with_who_was_away() {
+    if !has_redis() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let more = [TOKENS, ("METRIC_SOURCE", "none")];
+    let [a, b] = ["a", "b"].map(|name| Server::start(name, &redis, &more));
+    for server in [&a, &b] {
+        server.is_joined_by(2).await;
+    }
+    let mut paths = Vec::new();
+    for name in ["Stays", "Goes"] {
+        let rule = json!({"alert": name, "expr": "vector(1) > 2", "every": "1s"});
+        let made = make(&a, "/api/rules", "shop", &rule).await;
+        paths.push(format!(
+            "/api/rules/{}",
+            made["id"].as_str().expect("an id")
+        ));
+    }
+    for path in &paths {
+        soon("it is made", &[&a, &b], path, "shop", |rule| {
+            rule["expr"] == "vector(1) > 2"
+        })
+        .await;
+    }
+    let folder = b.kill();
+    let (status, _) = send(&a, ("DELETE", &paths[1]), "shop", &Value::Null, &[]).await;
+    assert_eq!(status, 204);
+    redis.kill();
+    redis.again();
+    let more_rules = json!({"alert": "Later", "expr": "vector(1) > 2", "every": "1s"});
+    eventually("changes are taken again", async || {
+        let made = send(&a, ("POST", "/api/rules"), "shop", &more_rules, &[]);
+        made.await.0 == 201
+    })
+    .await;
+    let b = Server::start_in(folder, "b", &redis, &more);
+    let is_there = async |server: &Server, path: &str| {
+        let answer = send(server, ("GET", path), "shop", &Value::Null, &[]).await;
+        answer.0 == 200
+    };
+    for server in [&a, &b] {
+        server.is_joined_by(2).await;
+        eventually("it has what stays, and what goes is gone", async || {
+            is_there(server, &paths[0]).await && !is_there(server, &paths[1]).await
+        })
+        .await;
+    }
+    tokio::time::sleep(SOON).await;
+    for server in [&a, &b] {
+        assert!(is_there(server, &paths[0]).await, "{}", server.name);
+        assert!(!is_there(server, &paths[1]).await, "{}", server.name);
+    }
+}
+
+/// Alerts as a Prometheus posts them, each by itself and with this much text.
+fn posted(names: impl IntoIterator<Item = String>, text: usize) -> Value {
+    let alerts = names.into_iter().map(
+        |name| json!({"labels": {"alertname": name}, "annotations": {"text": "x".repeat(text)}}),
+    );
+    alerts.collect()
+}
+
+/// Alerts that somebody posts are taken or not, alike at whichever server; and people are told of
+/// all that were taken, whoever is killed then.
+#[tokio::test(flavor = "multi_thread")]
+async fn posted_alerts_are_told_of_wherever_they_were_taken() {
+    if !has_redis() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let recorder = Recorder::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = one_by_one(folder.path(), &recorder.url);
+    let more = [
+        TOKENS,
+        ("METRIC_SOURCE", "none"),
+        ("NOTIFY_PRIVATE", "on"),
+        ("NOTIFY_BUDGET", "off"),
+        ("ALERTMANAGER_CONFIG", &*config),
+    ];
+    let mut servers: Vec<Server> = ["a", "b"]
+        .map(|name| Server::start(name, &redis, &more))
+        .into();
+    for server in &servers {
+        server.is_joined_by(2).await;
+    }
+    let path = ("POST", "/api/v2/alerts");
+    // Under which keys each was told: what was on its way when its server died may come again.
+    let keys = || {
+        let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for one in recorder.heard() {
+            for (name, status) in one.told("alertname") {
+                assert_eq!(status, "firing", "{name}");
+                let of = keys.entry(name.to_owned()).or_default();
+                of.insert(one.key.clone());
+            }
+        }
+        keys
+    };
+    let is_told = |names: &[String]| {
+        let keys = keys();
+        names.iter().all(|name| keys.contains_key(name))
+    };
+    eventually("somebody tells of alerts", async || {
+        let nothing = posted(["First".to_owned()], 1);
+        let mut statuses = Vec::new();
+        for server in &servers {
+            statuses.push(send(server, path, "default", &nothing, &[]).await.0);
+        }
+        statuses == [200, 200]
+    })
+    .await;
+
+    // What is wrong is said alike, and what is good is taken all the same.
+    let mut said = Vec::new();
+    for server in &servers {
+        let good = format!("Good-{}", server.name);
+        let bad = json!([
+            {"labels": {"alertname": good}},
+            {"labels": {"alertname": ""}},
+            {"labels": {"alertname": "x"}, "startsAt": "2026-01-02T00:00:00Z", "endsAt": "2026-01-01T00:00:00Z"},
+        ]);
+        let (status, why) = send(server, path, "default", &bad, &[]).await;
+        assert_eq!(status, 400, "{why}");
+        said.push(why);
+        eventually("the good one is told of", async || {
+            is_told(std::slice::from_ref(&good))
+        })
+        .await;
+    }
+    assert_eq!(said[0], said[1]);
+
+    // As many as a Prometheus sends at once, with long texts.
+    for server in &servers {
+        let names: Vec<String> = (0..64)
+            .map(|one| format!("L{one}-{}", server.name))
+            .collect();
+        let (status, why) = send(server, path, "default", &posted(names.clone(), 8_000), &[]).await;
+        assert_eq!(status, 200, "{why}");
+        eventually("all are told of", async || is_told(&names)).await;
+    }
+
+    // Whoever was to tell of them stands still and dies: one of the two is that.
+    for (dies, takes, name) in [(0, 1, "a"), (1, 0, "b")] {
+        servers[dies].signal("STOP");
+        let mut taken = Vec::new();
+        for number in 0..10 {
+            let one = format!("D{number}-{name}");
+            let body = posted([one.clone()], 10);
+            let (status, why) = send(&servers[takes], path, "default", &body, &[]).await;
+            assert!(matches!(status, 200 | 503), "{status}: {why}");
+            if status == 200 {
+                taken.push(one);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!taken.is_empty());
+        servers[dies].signal("KILL");
+        eventually("all that were taken are told of", async || is_told(&taken)).await;
+        servers[dies] = Server::start(name, &redis, &more);
+        for server in &servers {
+            server.is_joined_by(2).await;
+        }
+    }
+
+    for (name, keys) in keys() {
+        assert_eq!(keys.len(), 1, "{name} is told once: {keys:?}");
+    }
+
+    // While nobody can be reached that would tell of them they are not taken.
+    redis.kill();
+    for server in &servers {
+        eventually("it is alone", async || server.state().await.1 == "alone").await;
+        let body = posted(["Lost".to_owned()], 1);
+        let (status, why) = send(server, path, "shop", &body, &[]).await;
+        assert_eq!(status, 503, "{why}");
+    }
 }
 
 /// `ALERTMANAGER_CONFIG`, which is the default tenant's: each alert by itself, soon.

@@ -205,6 +205,18 @@ impl Cluster {
         self.members.readiness(&self.hub)
     }
 
+    /// Whether somebody does this [work](crate::Work) of a partition now, or will before long.
+    ///
+    /// # Errors
+    /// Redis is away or refuses.
+    pub async fn is_leased(&self, work: &str, partition: Partition) -> Result<bool, BusError> {
+        let mut command = Name::Leased.command(1);
+        command.arg(self.hub.keys.lease(partition, work));
+        let answer = self.hub.ask(partition, command).await?;
+        let left_ms: i64 = value::number(answer, "a lease")?;
+        Ok(left_ms > 0)
+    }
+
     // Feeds.
 
     /// Where feeds are, in their order: epoch and newest offset. `None` where whoever reads the

@@ -30,6 +30,8 @@ scripts! {
     Lease = "lease.lua";
     /// Gives it back.
     Release = "release.lua";
+    /// Whether somebody has it.
+    Leased = "leased.lua";
     /// A member is there.
     Beat = "beat.lua";
     /// A member goes.

@@ -5,7 +5,14 @@
 //!
 //! Whoever does something for all writes with the token of its lease ([`Fence`]): once somebody
 //! has shown a newer one, what comes with an older one is refused. What is to be told of a change
-//! ([`Shelve::tell`]) is told with it or not at all.
+//! ([`Shelve::tell`]) is told with it or not at all; whoever had no answer asks again with the same
+//! [`Shelve::once`], and is told what became of it.
+//!
+//! What is gone is known by its revision, too, the newest [`GONE_MAX`] of it: who was away learns
+//! that it is gone, and does not bring it back. After a loss of writes whoever knows of one that was
+//! lost says so ([`Change::Bring`], [`Change::Bury`]), and a newer word that is there holds.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,6 +24,10 @@ use crate::{
 pub const THINGS_MAX: usize = 20_000;
 /// Bytes of one of them.
 pub const THING_BYTES_MAX: usize = 16 << 20;
+/// Of what is gone so much is known; of what went before, that it may have been there.
+pub const GONE_MAX: usize = 10_000;
+/// A change is known to be made for so long: longer than anybody asks for it again.
+const ONCE_KEPT: Duration = Duration::from_mins(1);
 /// What is asked for at once.
 const PAGE: usize = 512;
 const PAGE_BYTES: usize = 4 << 20;
@@ -38,8 +49,10 @@ pub enum Change<'a> {
     /// It is gone.
     Remove,
     /// It says this, with a revision that it was given before Redis lost it; done where Redis
-    /// knows no newer one.
+    /// knows no newer one. It is given another one where something else has a newer one.
     Bring(&'a [u8], u64),
+    /// Likewise, it was gone.
+    Bury(u64),
 }
 
 /// A change of a shelf.
@@ -51,6 +64,8 @@ pub struct Shelve<'a> {
     pub read: Option<u64>,
     /// Who does it, where that is one server for all.
     pub fence: Option<Fence>,
+    /// Names this change, where it may be asked for again: it is made once.
+    pub once: Option<u64>,
     /// Feeds of the service itself (tenant `""`, one kind), and what is appended to them.
     pub tell: &'a [(&'a FeedKey, Bytes)],
 }
@@ -91,9 +106,9 @@ pub struct Changes {
 }
 
 impl Cluster {
-    fn shelf_keys(&self, shelf: &str) -> [String; 2] {
+    fn shelf_keys(&self, shelf: &str) -> [String; 3] {
         let own = |what: &str| self.hub.keys.own(&format!("{what}:{shelf}"));
-        [own("shelf"), own("shelfv")]
+        [own("shelf"), own("shelfv"), own("shelfg")]
     }
 
     /// Changes a thing on a shelf.
@@ -118,19 +133,24 @@ impl Cluster {
             Change::Set(bytes) => ("set", bytes, 0),
             Change::Remove => ("del", b"", 0),
             Change::Bring(bytes, revision) => ("bring", bytes, revision),
+            Change::Bury(revision) => ("bury", b"", revision),
         };
         if bytes.len() > THING_BYTES_MAX {
             let why = format!("{} bytes, of at most {THING_BYTES_MAX}", bytes.len());
             return Err(BusError::Refused(why.into()));
         }
         let own = Partition::of("");
-        let mut command = Name::Shelve.command(4 + 2 * feeds.len());
-        let [things, revisions] = self.shelf_keys(shelf);
+        let once = shelve.once.unwrap_or_default();
+        let once_kept = shelve.once.map_or(0, |_| ONCE_KEPT.as_millis());
+        let mut command = Name::Shelve.command(6 + 2 * feeds.len());
+        let [things, revisions, gone] = self.shelf_keys(shelf);
         command
             .arg(things)
             .arg(revisions)
             .arg(hub.keys.own("fence"))
-            .arg(hub.keys.generation(own));
+            .arg(hub.keys.generation(own))
+            .arg(gone)
+            .arg(hub.keys.own(&format!("once:{}:{once}", hub.member)));
         for feed in &feeds {
             let keys = hub.keys.feed(feed);
             command.arg(keys.stream).arg(keys.meta);
@@ -150,6 +170,8 @@ impl Cluster {
             .arg(whose)
             .arg(token)
             .arg(THINGS_MAX)
+            .arg(GONE_MAX)
+            .arg(once_kept.to_string())
             .arg(kept.map_or(0, |kept| kept.frames))
             .arg(kept.map_or(0, |kept| kept.time.as_secs().max(1)));
         for (feed, frame) in shelve.tell {
@@ -176,7 +198,7 @@ impl Cluster {
     pub async fn shelf(&self, shelf: &str, after: u64) -> Result<Changes, BusError> {
         let of = "a shelf's changes";
         let mut command = Name::Shelved.command(2);
-        let [things, revisions] = self.shelf_keys(shelf);
+        let [things, revisions, _] = self.shelf_keys(shelf);
         command.arg(things).arg(revisions);
         command.arg(after).arg(PAGE).arg(PAGE_BYTES);
         let answer = self.hub.ask(Partition::of(""), command).await?;

@@ -143,6 +143,18 @@ pub(crate) fn accept(
     }
 }
 
+/// Whether an alert may be posted, whatever is known of others.
+///
+/// # Errors
+/// Why not.
+pub fn check_posted(
+    posted: &PostedAlert,
+    now_ms: i64,
+    resolve_timeout_ms: i64,
+) -> Result<(), String> {
+    accept(posted.clone(), now_ms, resolve_timeout_ms).map(drop)
+}
+
 /// What is known of one.
 #[derive(Clone, Debug)]
 struct Known {

@@ -49,7 +49,7 @@ mod way;
 mod window;
 
 pub use ack::{Ack, AckError};
-pub use alerts::{AlertLimits, PostedAlert};
+pub use alerts::{AlertLimits, PostedAlert, check_posted};
 pub use budget::BudgetOptions;
 pub use flap::FlapOptions;
 pub use group::Cause;

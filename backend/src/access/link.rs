@@ -3,7 +3,8 @@
 //! sends along, so that it is in no log on the way.
 //!
 //! The command leaves the digest of its link in the data folder, where only the server's own user
-//! can write, and the server looks there when somebody shows such a secret.
+//! can write, and the server looks there when somebody shows such a secret. Where several servers
+//! are one, it looks there before, and tells the others (`shared`).
 
 use std::{
     fs::{self, File},
@@ -65,33 +66,65 @@ impl Links {
     }
 
     /// Uses a link up; whether it is one. May wait for the disk.
-    pub fn redeem(&self, secret: &str, now_ms: i64) -> bool {
-        let shown = Digest::of(secret);
+    pub fn redeem(&self, shown: &Digest, now_ms: i64) -> bool {
         let mut printed = self.printed.lock();
-        if printed.is_some_and(|link| link.is(&shown, now_ms)) {
+        if printed.is_some_and(|link| link.is(shown, now_ms)) {
             *printed = None;
             return true;
         }
         drop(printed);
         let file = self.file.lock();
-        let Some(path) = file.as_deref() else {
-            return false;
-        };
-        match read(path) {
-            Ok(Some(link)) if link.is(&shown, now_ms) => match fs::remove_file(path) {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::error!(%error, "an admin link cannot be used up and is not taken");
-                    false
-                }
-            },
-            Ok(_) => false,
-            Err(error) => {
-                tracing::warn!(%error, "{} is not looked at", path.display());
-                false
-            }
+        let left = left_in(file.as_deref()).filter(|link| link.is(shown, now_ms));
+        left.is_some() && use_up(file.as_deref())
+    }
+
+    /// Whether it is one that works; it is not used up. May wait for the disk.
+    #[must_use]
+    pub fn has(&self, shown: &Digest, now_ms: i64) -> bool {
+        let known = self.known(now_ms);
+        known.iter().any(|(digest, _)| digest.matches(shown))
+    }
+
+    /// All that work, and until when. May wait for the disk.
+    #[must_use]
+    pub fn known(&self, now_ms: i64) -> Vec<(Digest, i64)> {
+        let printed = *self.printed.lock();
+        let left = left_in(self.file.lock().as_deref());
+        let both = printed.into_iter().chain(left);
+        both.filter(|link| link.is(&link.digest, now_ms))
+            .map(|link| (link.digest, link.expires_ms))
+            .collect()
+    }
+
+    /// It was used at another server, or here for all. May wait for the disk.
+    pub fn forget(&self, used: &Digest) {
+        self.printed
+            .lock()
+            .take_if(|link| link.digest.matches(used));
+        let file = self.file.lock();
+        if left_in(file.as_deref()).is_some_and(|link| link.digest.matches(used)) {
+            use_up(file.as_deref());
         }
     }
+}
+
+/// What the command has left.
+fn left_in(file: Option<&Path>) -> Option<Link> {
+    let path = file?;
+    read(path).unwrap_or_else(|error| {
+        tracing::warn!(%error, "{} is not looked at", path.display());
+        None
+    })
+}
+
+/// Whether what it has left is gone.
+fn use_up(file: Option<&Path>) -> bool {
+    let removed = file.map_or(Ok(()), fs::remove_file);
+    removed
+        .inspect_err(|error| {
+            tracing::error!(%error, "an admin link cannot be used up and is not taken");
+        })
+        .is_ok()
 }
 
 /// Leaves a link in a server's data folder and returns its secret.
@@ -179,15 +212,37 @@ fn give_to_owner_of(_: &Path, _: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn of(secret: &str) -> Digest {
+        Digest::of(secret)
+    }
+
+    #[test]
+    fn what_works_is_known_until_it_is_used_at_another_server() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let links = Links::new(Some("printed"), Some(folder.path()), 0);
+        let left = leave(folder.path(), 5).expect("left");
+        let both = [(of("printed"), LIFETIME_MS), (of(&left), LIFETIME_MS + 5)];
+        assert_eq!(links.known(5), both);
+        assert!(links.has(&of("printed"), 5) && links.has(&of(&left), 5));
+        assert_eq!(links.known(LIFETIME_MS + 1), both[1..]);
+        links.forget(&of("another"));
+        assert_eq!(links.known(5), both);
+        links.forget(&of("printed"));
+        assert_eq!(links.known(5), both[1..]);
+        links.forget(&of(&left));
+        assert_eq!(links.known(5), []);
+        assert!(!links.redeem(&of("printed"), 5) && !links.redeem(&of(&left), 5));
+    }
+
     #[test]
     fn the_printed_link_works_once_and_for_ten_minutes() {
         let links = Links::new(Some("secret"), None, 0);
-        assert!(!links.redeem("other", 0));
-        assert!(links.redeem("secret", LIFETIME_MS));
-        assert!(!links.redeem("secret", 1));
+        assert!(!links.redeem(&of("other"), 0));
+        assert!(links.redeem(&of("secret"), LIFETIME_MS));
+        assert!(!links.redeem(&of("secret"), 1));
         let late = Links::new(Some("secret"), None, 0);
-        assert!(!late.redeem("secret", LIFETIME_MS + 1));
-        assert!(!Links::new(None, None, 0).redeem("", 0));
+        assert!(!late.redeem(&of("secret"), LIFETIME_MS + 1));
+        assert!(!Links::new(None, None, 0).redeem(&of(""), 0));
     }
 
     #[test]
@@ -197,17 +252,17 @@ mod tests {
         let secret = leave(folder.path(), 0).expect("left");
         let text = fs::read_to_string(folder.path().join(FILE)).expect("the file");
         assert!(!text.contains(&secret));
-        assert!(!links.redeem("other", 0) && !links.redeem(&secret, LIFETIME_MS + 1));
-        assert!(links.redeem(&secret, 5));
-        assert!(!links.redeem(&secret, 5));
+        assert!(!links.redeem(&of("other"), 0) && !links.redeem(&of(&secret), LIFETIME_MS + 1));
+        assert!(links.redeem(&of(&secret), 5));
+        assert!(!links.redeem(&of(&secret), 5));
         assert!(!folder.path().join(FILE).exists());
         // A newer one takes the place of an older one.
         let older = leave(folder.path(), 0).expect("left");
         let newer = leave(folder.path(), 0).expect("left");
-        assert!(!links.redeem(&older, 0) && links.redeem(&newer, 0));
+        assert!(!links.redeem(&of(&older), 0) && links.redeem(&of(&newer), 0));
         // From a clock far ahead.
         let ahead = leave(folder.path(), LIFETIME_MS).expect("left");
-        assert!(!links.redeem(&ahead, 0));
+        assert!(!links.redeem(&of(&ahead), 0));
     }
 
     #[cfg(unix)]
@@ -224,9 +279,9 @@ mod tests {
             0o600
         );
         mode(0o622).expect("changed");
-        assert!(!links.redeem(&secret, 0));
+        assert!(!links.redeem(&of(&secret), 0));
         mode(0o600).expect("changed");
-        assert!(links.redeem(&secret, 0));
+        assert!(links.redeem(&of(&secret), 0));
     }
 
     #[test]

@@ -1,25 +1,28 @@
-//! What of those who may come in is all servers': tokens, sessions and tickets. Redis has of every
+//! What of those who may come in is all servers': tokens, sessions, tickets and admin links. Redis has of every
 //! secret its digest and nothing else.
 //!
 //! Whoever asks is found out here before anything else is done, so nothing here waits for long:
 //! each question has half a second, and none is asked while the others are known to be away.
 
 mod asking;
+mod links;
 mod news;
 mod table;
+mod turns;
 mod visits;
 
 use std::sync::Arc;
 
 use pulseboard_bus::{FeedKey, Kind, Subscription};
 
-use self::{asking::Asking, news::Heard};
+use self::{asking::Asking, news::Heard, turns::Turns};
 pub use self::{
-    asking::{unavailable, within},
+    asking::unavailable,
+    links::SharedLinks,
     table::TokenTable,
     visits::{Redeemed, Visits},
 };
-use super::held::Held;
+use super::{held::Held, link::Links};
 use crate::cluster::{Cluster, Standing};
 
 /// What of those who may come in is all servers'.
@@ -31,6 +34,8 @@ pub struct Shared {
     pub tokens: Arc<TokenTable>,
     /// Sessions and tickets.
     pub visits: Visits,
+    /// Links that make a browser admin.
+    pub links: SharedLinks,
     heard: Arc<Heard>,
     _listening: Subscription,
 }
@@ -38,19 +43,23 @@ pub struct Shared {
 impl Shared {
     /// Shares what is held over the bus of these servers.
     #[must_use]
-    pub fn new(cluster: Arc<Cluster>, held: Arc<Held>) -> Self {
+    pub fn new(cluster: Arc<Cluster>, held: Arc<Held>, links: Arc<Links>) -> Self {
         let heard = Arc::<Heard>::default();
         let sink = Arc::clone(&heard) as Arc<_>;
         let asking = Asking::new(Arc::clone(&cluster));
+        let turns = Arc::<Turns>::default();
         let tokens = Arc::new(TokenTable::new(asking.clone(), Arc::clone(&held)));
         let alike = held.tokens.alike().to_owned();
         cluster.common().say(|member| member.alike = alike);
+        let clock = held.clock.clone();
         Self {
+            links: SharedLinks::new(asking.clone(), links, Arc::clone(&turns), clock),
             visits: Visits::new(
                 asking,
                 Arc::clone(&held),
                 Arc::clone(&tokens),
                 Arc::clone(&heard),
+                turns,
             ),
             tokens,
             _listening: cluster.bus().subscribe(FeedKey::own(Kind::Token), sink),

@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::secret::{Digest, NotHex, from_hex, hex, new_secret};
 use crate::{
     base::documents::{DocumentError, Documents, Expected},
-    settings,
+    settings::{self, Settings},
 };
 
 /// Tokens made at run time, at once; each request with a token is compared with all of them.
@@ -112,6 +112,45 @@ impl Entry {
             digest,
             grant,
             source,
+        }
+    }
+}
+
+/// The settings' tokens without their secrets: all that is needed of them from the start on.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    entries: Vec<Entry>,
+    /// Says whether they are the same elsewhere.
+    alike: String,
+}
+
+impl Given {
+    /// Takes them out of the settings, which have none from here on.
+    #[must_use]
+    pub fn take(settings: &mut Settings) -> Self {
+        std::mem::take(&mut settings.tokens).into()
+    }
+
+    /// The tenants that some of them are bound to.
+    pub fn tenants(&self) -> impl Iterator<Item = &str> {
+        let entries = self.entries.iter();
+        entries.filter_map(|entry| entry.grant.tenant.as_deref())
+    }
+}
+
+impl From<Vec<settings::Token>> for Given {
+    fn from(tokens: Vec<settings::Token>) -> Self {
+        let alike = alike(&tokens);
+        let entries = tokens.into_iter().map(|token| {
+            let grant = Grant {
+                role: token.role,
+                tenant: token.tenant,
+            };
+            Entry::new(Digest::of(&token.secret), grant, TokenSource::Settings)
+        });
+        Self {
+            entries: entries.collect(),
+            alike,
         }
     }
 }
@@ -218,10 +257,8 @@ impl Tokens {
     /// # Errors
     /// They were stored and cannot be read. That stops the start, and every start until somebody
     /// has looked: passing over it would make withdrawn tokens valid again.
-    pub fn load(
-        from_settings: Vec<settings::Token>,
-        documents: Arc<Documents>,
-    ) -> io::Result<Self> {
+    pub fn load(given: impl Into<Given>, documents: Arc<Documents>) -> io::Result<Self> {
+        let given = given.into();
         let stored = documents.get::<Stored>(DOCUMENT);
         if let Some(place) = documents.set_aside(DOCUMENT) {
             return Err(io::Error::other(format!(
@@ -230,20 +267,12 @@ impl Tokens {
             )));
         }
         let stored = stored.map(|(_, stored)| stored).unwrap_or_default();
-        let alike = alike(&from_settings);
         let mut entries: Vec<Entry> = Vec::new();
-        let ours = from_settings.into_iter().map(|token| {
-            let grant = Grant {
-                role: token.role,
-                tenant: token.tenant,
-            };
-            Entry::new(Digest::of(&token.secret), grant, TokenSource::Settings)
-        });
         let made = stored
             .made
             .into_iter()
             .map(|token| Entry::new(token.digest, token.grant, TokenSource::Api));
-        for entry in ours.chain(made) {
+        for entry in given.entries.into_iter().chain(made) {
             let again = entries.iter().any(|known| known.id == entry.id);
             if !again && !stored.withdrawn.contains(&entry.digest) {
                 entries.push(entry);
@@ -256,7 +285,7 @@ impl Tokens {
                 gone: stored.gone,
             }),
             documents,
-            alike,
+            alike: given.alike,
             storing: Mutex::new(()),
         })
     }
@@ -351,14 +380,23 @@ impl Tokens {
         }
     }
 
-    /// The token that a withdrawal would make invalid; nothing has changed.
+    /// The token that a withdrawal would make invalid; nothing has changed. `may` says whether
+    /// whoever asks sees it.
     ///
     /// # Errors
-    /// As [`Self::withdraw`] says.
-    pub fn to_withdraw(&self, id: TokenId, force: bool) -> Result<Entry, Withdrawn> {
+    /// As [`Self::withdraw`] says, and of one that is not seen nothing but that there is none.
+    pub fn to_withdraw(
+        &self,
+        id: TokenId,
+        force: bool,
+        may: impl FnOnce(&Entry) -> bool,
+    ) -> Result<Entry, Withdrawn> {
         let book = self.book.read();
-        let index = book.may_withdraw(id, force)?;
-        book.entries.get(index).cloned().ok_or(Withdrawn::Unknown)
+        let mut entries = book.entries.iter();
+        let entry = entries.find(|entry| entry.id == id);
+        let entry = entry.filter(|entry| may(entry)).ok_or(Withdrawn::Unknown)?;
+        book.may_withdraw(id, force)?;
+        Ok(entry.clone())
     }
 
     /// Says of the settings' tokens whether they are the same elsewhere: not enough to find out
@@ -419,6 +457,8 @@ impl Tokens {
             (*digest, Record::Withdrawn { at_ms, settings })
         }));
         merged.changed |= !merged.ended.is_empty();
+        // Whoever withdraws has the others forget the oldest; here they are forgotten with them.
+        merged.changed |= book.forget_gone(|digest| all.contains_key(digest)) > 0;
         merged
     }
 
@@ -484,6 +524,24 @@ fn alike(from_settings: &[settings::Token]) -> String {
 }
 
 impl Book {
+    /// Forgets the oldest withdrawals past [`GONE_MAX`], but for those that are still known to all;
+    /// how many.
+    fn forget_gone(&mut self, is_known: impl Fn(&Digest) -> bool) -> usize {
+        let beyond = self.gone.len().saturating_sub(GONE_MAX);
+        if beyond == 0 {
+            return 0;
+        }
+        let unknown = self.gone.iter().filter(|(digest, _)| !is_known(digest));
+        let mut by_age: Vec<(i64, Digest)> =
+            unknown.map(|(digest, at_ms)| (*at_ms, *digest)).collect();
+        by_age.sort_unstable();
+        by_age.truncate(beyond);
+        for (_, digest) in &by_age {
+            self.gone.remove(digest);
+        }
+        by_age.len()
+    }
+
     fn made(&self) -> impl Iterator<Item = &Entry> {
         let entries = self.entries.iter();
         entries.filter(|entry| entry.source == TokenSource::Api)
@@ -711,7 +769,7 @@ mod tests {
 
         // Withdrawn at one; the other hears it, and one whose file still has it does not bring it
         // back.
-        let entry = one.to_withdraw(first, false).expect("it may be");
+        let entry = one.to_withdraw(first, false, |_| true).expect("it may be");
         let record = Record::Withdrawn {
             at_ms: 1,
             settings: false,
@@ -745,12 +803,63 @@ mod tests {
         // A token of the settings that is withdrawn is so everywhere.
         let admin = one.find("admin").expect("known").id;
         assert_eq!(
-            one.to_withdraw(admin, false).err(),
+            one.to_withdraw(admin, false, |_| true).err(),
             Some(Withdrawn::LastAdmin)
+        );
+        // Whoever may not see it is told nothing of what it is.
+        assert_eq!(
+            one.to_withdraw(admin, false, |_| false).err(),
+            Some(Withdrawn::Unknown)
         );
         assert_eq!(one.withdraw(admin, true), Withdrawn::Gone);
         let merged = agree(&one, &mut table, &mut one_joined);
         assert_eq!(merged.put.len(), 1);
         assert_eq!(agree(&other, &mut table, &mut other_joined).ended, [admin]);
+    }
+    #[test]
+    fn a_server_that_withdraws_nothing_itself_remembers_no_more_than_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tokens = Tokens::load(vec![token("admin", Role::Admin)], open(folder.path()));
+        let tokens = tokens.expect("loaded");
+        let record = |at_ms: i64| Record::Withdrawn {
+            at_ms,
+            settings: false,
+        };
+        let digest = |number: i64| Digest::of(&number.to_string());
+        let most = GONE_MAX as i64;
+        for round in 0..6 {
+            // Those who withdraw have taken the oldest out of the table.
+            let newest = (round + 1) * most / 2;
+            let table: Table = (newest - most..newest)
+                .filter(|number| *number >= 0)
+                .map(|number| (digest(number), record(number)))
+                .collect();
+            drop(tokens.merge(&table, true, 0));
+            assert!(tokens.book.read().gone.len() <= GONE_MAX, "round {round}");
+            // What all know is known here: it changes nothing to hear it again.
+            assert_eq!(tokens.merge(&table, true, 0), Merged::default());
+        }
+        tokens.store().expect("stored");
+        let again = Tokens::load(Vec::new(), open(folder.path())).expect("loaded");
+        assert_eq!(again.book.read().gone.len(), GONE_MAX);
+    }
+
+    #[test]
+    fn settings_keep_no_secret_and_what_was_taken_of_them_is_enough_for_each_run() {
+        let mut settings = Settings {
+            tokens: vec![token("a-secret", Role::Admin)],
+            ..Settings::default()
+        };
+        let given = Given::take(&mut settings);
+        assert!(settings.tokens.is_empty());
+        assert!(!format!("{given:?}").contains("a-secret"));
+        for _run in 0..2 {
+            let tokens = Tokens::load(given.clone(), in_memory()).expect("no file");
+            let found = tokens.find("a-secret").expect("it is known");
+            assert_eq!(found.grant.role, Role::Admin);
+            let whole = vec![token("a-secret", Role::Admin)];
+            let other = Tokens::load(whole, in_memory()).expect("no file");
+            assert_eq!(tokens.alike(), other.alike());
+        }
     }
 }

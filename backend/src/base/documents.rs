@@ -42,6 +42,9 @@ pub const ALL_BYTES_MAX: usize = 64 << 20;
 const NAME_MAX: usize = 200;
 /// Parts of a name.
 const PARTS_MAX: usize = 4;
+/// Of those that servers have alike and that were removed, the newest are remembered, so that none
+/// comes back.
+const REMOVED_MAX: usize = 1_000;
 /// Documents that lie in the data folder itself, where versions before this store kept them: one
 /// of those that is started again stops at the new form instead of forgetting what is in it.
 const BESIDE: [&str; 2] = ["tokens", "operator"];
@@ -147,6 +150,8 @@ struct Book {
     bytes: usize,
     /// Given last.
     revision: u64,
+    /// Of those that servers have alike, which were removed, and with which revision.
+    removed: BTreeMap<String, Revision>,
     /// What could not be read, and where it lies now, until it is written anew.
     aside: BTreeMap<String, PathBuf>,
 }
@@ -238,9 +243,18 @@ impl Documents {
             return false;
         }
         let folder = self.folder.lock();
-        let known = self.book.read().revision_of(name);
-        if known.is_some_and(|known| known >= revision) || known.is_none() && text.is_none() {
-            return false;
+        {
+            let mut book = self.book.write();
+            let known = book.revision_of(name);
+            if known.max(book.removed.get(name).copied()) >= Some(revision) {
+                return false;
+            }
+            if text.is_none() {
+                book.remember_removed(name, revision);
+                if known.is_none() {
+                    return false;
+                }
+            }
         }
         let stored =
             text.map(|text| format!("{{\"revision\":{},\"document\":{text}}}", revision.0));
@@ -270,6 +284,17 @@ impl Documents {
             None => book.remove(name),
         }
         true
+    }
+
+    /// Which of those that servers have alike were removed, and with which revision; the oldest
+    /// removal first.
+    #[must_use]
+    pub fn removed(&self) -> Vec<(String, Revision)> {
+        let book = self.book.read();
+        let removed = book.removed.iter();
+        let mut removed: Vec<_> = removed.map(|(name, at)| (name.clone(), *at)).collect();
+        removed.sort_by_key(|(_, revision)| *revision);
+        removed
     }
 
     /// Puts a document out of the way that this server had by itself and the service has not; says
@@ -468,8 +493,19 @@ impl Book {
         }
     }
 
+    fn remember_removed(&mut self, name: &str, revision: Revision) {
+        self.removed.insert(name.to_owned(), revision);
+        if self.removed.len() > REMOVED_MAX {
+            let oldest = self.removed.iter().min_by_key(|(_, revision)| **revision);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.removed.remove(&oldest);
+            }
+        }
+    }
+
     fn insert(&mut self, name: &str, held: Held) {
         self.remove(name);
+        self.removed.remove(name);
         self.bytes += held.text.len();
         self.revision = self.revision.max(held.revision.0);
         self.held.insert(name.to_owned(), held);

@@ -16,11 +16,15 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use pulseboard_alerting::AlertEvent;
@@ -29,8 +33,12 @@ use pulseboard_bus::{
     Work,
     shelf::{Change, Changes, Thing},
 };
+use pulseboard_notify::PostedAlert;
 
-use super::voice::{Said, Voice, alert_frame, alerts_key};
+use super::{
+    voice::{Said, Voice, alert_frame, alerts_key, parts_of},
+    within,
+};
 use crate::{
     base::{
         documents::{self, DocumentError, Documents, Elsewhere, Expected, PUSH_KEY, Revision},
@@ -41,6 +49,11 @@ use crate::{
 
 const DOCUMENTS: &str = "documents";
 const STATES: &str = "states";
+
+/// What whoever has the lease does.
+const WORK: &str = "alerts";
+/// How long somebody waits until what was posted is passed on.
+const PASSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Something that was not written is tried again after this, as long as the lease lasts.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -101,6 +114,8 @@ pub struct Alike {
     documents: Arc<Documents>,
     voice: Arc<Voice>,
     work: Arc<Work>,
+    /// Writes that may have to be asked for again have a number.
+    writes: AtomicU64,
     alone: AlertsAlone,
     /// One reads at a time.
     copying: tokio::sync::Mutex<Copied>,
@@ -157,7 +172,8 @@ impl Alike {
     ) -> Arc<Self> {
         let bus: Arc<dyn Bus> = Arc::clone(redis) as Arc<dyn Bus>;
         Arc::new(Self {
-            work: redis.leases().work("alerts", Spread::Partitions),
+            work: redis.leases().work(WORK, Spread::Partitions),
+            writes: AtomicU64::new(1),
             voice: Voice::new(bus),
             redis: Arc::clone(redis),
             documents: Arc::clone(documents),
@@ -223,6 +239,7 @@ impl Alike {
                 thing: None,
                 read: None,
                 fence,
+                once: None,
                 tell: &[],
             };
             let shown = self.common().shelve(STATES, show).await?;
@@ -293,6 +310,8 @@ impl Alike {
                 thing: change.filter(|_| number == last),
                 read: None,
                 fence,
+                // Where there was no answer it is asked for again, and told once all the same.
+                once: Some(self.writes.fetch_add(1, Ordering::Relaxed)),
                 tell: part,
             };
             match self.write_once(tenant, term, shelve) {
@@ -309,6 +328,57 @@ impl Alike {
             }
         }
         Wrote::Told
+    }
+
+    /// Passes alerts that somebody posted on to whoever acts for a tenant, and waits until that is
+    /// safe. Blocks, for two seconds at the most.
+    ///
+    /// # Errors
+    /// Nobody acts for it now, the others are away, or too much waits; part of it may be passed on.
+    pub fn pass_on(
+        &self,
+        tenant: &str,
+        at_ms: i64,
+        alerts: Vec<PostedAlert>,
+    ) -> Result<(), String> {
+        wait(async {
+            let partition = Partition::of(tenant);
+            let is_leased = within(self.common().is_leased(WORK, partition)).await;
+            if !is_leased.map_err(|error| error.to_string())? {
+                return Err("no server tells of this tenant's alerts at the moment".to_owned());
+            }
+            let tenant: Arc<str> = tenant.into();
+            let mut told = Vec::new();
+            for alerts in parts_of(alerts) {
+                let tenant = Arc::clone(&tenant);
+                let said = Said::Posted {
+                    tenant,
+                    at_ms,
+                    alerts,
+                };
+                let said = self.voice.say_told(at_ms, said);
+                told.push(said.map_err(|refused| refused.to_string())?);
+            }
+            match tokio::time::timeout(PASSED_WITHIN, join_all(told)).await {
+                Ok(told) if told.iter().all(Option::is_some) => Ok(()),
+                Ok(_) | Err(_) => Err("the other servers were not told in time".to_owned()),
+            }
+        })
+    }
+
+    /// Has the other servers know what was posted to this one, which acts for the tenant: whoever
+    /// acts for it next goes on with that.
+    pub fn tell_posted(&self, tenant: &str, at_ms: i64, alerts: Vec<PostedAlert>) {
+        let tenant: Arc<str> = tenant.into();
+        for alerts in parts_of(alerts) {
+            let tenant = Arc::clone(&tenant);
+            let said = Said::Posted {
+                tenant,
+                at_ms,
+                alerts,
+            };
+            self.voice.say(at_ms, said);
+        }
     }
 
     fn write_once(&self, tenant: &str, term: Term, shelve: Shelve<'_>) -> Option<Shelved> {
@@ -457,6 +527,37 @@ impl Alike {
         }
     }
 
+    async fn leave_out(&self, name: String) {
+        let documents = Arc::clone(&self.documents);
+        let left = tokio::task::spawn_blocking(move || documents.leave_out(&name));
+        drop(left.await);
+    }
+
+    /// What was removed, as is known here, is gone on the shelf, too: Redis may have lost that, and
+    /// who was away meanwhile would bring it back.
+    async fn bury(
+        &self,
+        name: &str,
+        revision: Revision,
+        there: &mut BTreeMap<String, Thing>,
+    ) -> Result<(), BusError> {
+        let known = there.get(name).map_or(0, |thing| thing.revision);
+        if known >= revision.0 || revision.0 < SERVICES {
+            return Ok(());
+        }
+        let bury = Shelve {
+            thing: Some((name, Change::Bury(revision.0))),
+            read: None,
+            fence: None,
+            once: None,
+            tell: &[],
+        };
+        if let Shelved::Done(_) = self.common().shelve(DOCUMENTS, bury).await? {
+            there.remove(name);
+        }
+        Ok(())
+    }
+
     /// The service is met for the first time, or Redis has lost something: what each has and the
     /// other has not is found out.
     async fn reconcile(&self, place: &mut Place) -> Result<(), BusError> {
@@ -476,7 +577,20 @@ impl Alike {
         let is_new = there.keys().all(|name| name == PUSH_KEY);
         let own = self.documents.shared();
         let has_browsers = own.iter().any(|(name, _)| name.starts_with("browsers/"));
-        for (name, revision) in own {
+        let own = own
+            .into_iter()
+            .map(|(name, revision)| (name, revision, false));
+        let removed = self.documents.removed().into_iter();
+        let removed = removed.map(|(name, revision)| (name, revision, true));
+        let mut own: Vec<_> = own.chain(removed).collect();
+        // Those that keep their revisions first, in their order: what is newer than all that is
+        // there stays as it is.
+        own.sort_by_key(|(_, revision, _)| (revision.0 < SERVICES, *revision));
+        for (name, revision, is_removed) in own {
+            if is_removed {
+                self.bury(&name, revision, &mut there).await?;
+                continue;
+            }
             let known = there.get(&name).map_or(0, |thing| thing.revision);
             // Browsers know the server that they subscribed at by this key.
             let is_key = is_new && has_browsers && name == PUSH_KEY;
@@ -484,9 +598,7 @@ impl Alike {
                 continue;
             }
             if known == 0 && !is_new && revision.0 < SERVICES {
-                let documents = Arc::clone(&self.documents);
-                let left = tokio::task::spawn_blocking(move || documents.leave_out(&name));
-                drop(left.await);
+                self.leave_out(name).await;
                 continue;
             }
             let Some((revision, text)) = self.documents.text(&name) else {
@@ -501,16 +613,24 @@ impl Alike {
                 thing: Some((&name, change)),
                 read: read.filter(|_| matches!(change, Change::Set(_))),
                 fence: None,
+                once: None,
                 tell: &[],
             };
-            if let Shelved::Done(given) = self.common().shelve(DOCUMENTS, bring).await? {
-                let thing = Thing {
-                    name: name.clone(),
-                    revision: given,
-                    bytes: Some(text.clone().into()),
-                };
-                there.remove(&name);
-                self.take(vec![thing]).await;
+            match self.common().shelve(DOCUMENTS, bring).await? {
+                Shelved::Done(given) => {
+                    let thing = Thing {
+                        name: name.clone(),
+                        revision: given,
+                        bytes: Some(text.clone().into()),
+                    };
+                    there.remove(&name);
+                    self.take(vec![thing]).await;
+                }
+                // It was removed so long ago that nobody knows of it any more.
+                Shelved::Other(0) if matches!(change, Change::Bring(..)) => {
+                    self.leave_out(name).await;
+                }
+                _ => {}
             }
         }
         self.take(there.into_values().collect()).await;
@@ -563,6 +683,7 @@ impl Elsewhere for Alike {
             thing: Some((name, change)),
             read,
             fence: None,
+            once: None,
             tell: &[],
         };
         match wait(self.common().shelve(DOCUMENTS, shelve)) {

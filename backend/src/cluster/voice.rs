@@ -10,8 +10,9 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_alerting::{AlertEvent, new_id};
-use pulseboard_bus::{Bus, FeedKey, FeedSink, Kind, Subscription, key::FRAME_MAX};
+use pulseboard_bus::{Bus, FeedKey, FeedSink, Kind, Refused, Subscription, Told, key::FRAME_MAX};
 use pulseboard_feed::{Epoch, portable};
+use pulseboard_notify::PostedAlert;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -22,6 +23,9 @@ const VERSION: u8 = 1;
 /// What was said and heard lately is known by its identity: more than Redis keeps of the feed, so
 /// that who reads it anew takes nothing twice.
 const KNOWN_MAX: usize = 8_192;
+
+/// Of a frame with alerts that somebody posted, what is not them.
+const POSTED_BYTES: usize = 1_024;
 
 /// What waits to be taken in; the oldest go.
 const WAITING_MAX: usize = 16_384;
@@ -40,12 +44,15 @@ pub enum Said {
         /// What.
         entry: String,
     },
-    /// Somebody posted alerts; as JSON. For whoever notifies their tenant's people.
+    /// Somebody posted alerts. For whoever notifies their tenant's people, and, should that be
+    /// another server soon, for that one.
     Posted {
         /// Whose they are.
         tenant: Arc<str>,
+        /// When, Unix milliseconds.
+        at_ms: i64,
         /// Them.
-        alerts: String,
+        alerts: Vec<PostedAlert>,
     },
 }
 
@@ -138,6 +145,15 @@ impl Voice {
         written(&Sent { id, said })
     }
 
+    /// As [`Self::say`], for who has to know what became of it.
+    ///
+    /// # Errors
+    /// It is too large, or too much waits.
+    pub fn say_told(&self, now_ms: i64, said: Said) -> Result<Told, Refused> {
+        let frame = self.frame(now_ms, said);
+        self.bus.publish_told(&self.key, None, frame)
+    }
+
     /// Says something, as soon as that can be done.
     pub fn say(&self, now_ms: i64, said: Said) {
         let frame = self.frame(now_ms, said);
@@ -167,16 +183,50 @@ impl Voice {
 
 /// As it travels; an event that would be too large goes without what its rule says.
 fn written(sent: &Sent) -> Bytes {
-    let mut frame = vec![VERSION];
-    frame.extend(portable::write(sent));
-    if let Said::Event(event) = &sent.said
-        && frame.len() > FRAME_MAX
-    {
-        let said = Said::Event(Box::new(cut((**event).clone())));
-        frame.truncate(1);
-        frame.extend(portable::write(&Sent { id: sent.id, said }));
+    let frame = portable::versioned(VERSION, &portable::write(sent));
+    match &sent.said {
+        Said::Event(event) if frame.len() > FRAME_MAX => {
+            let said = Said::Event(Box::new(cut((**event).clone())));
+            portable::versioned(VERSION, &portable::write(&Sent { id: sent.id, said }))
+        }
+        _ => frame,
     }
-    frame.into()
+}
+
+/// Alerts that somebody posted, in parts that fit a frame each.
+#[must_use]
+pub fn parts_of(alerts: Vec<PostedAlert>) -> Vec<Vec<PostedAlert>> {
+    let mut parts: Vec<Vec<PostedAlert>> = Vec::new();
+    let mut left = 0;
+    for alert in alerts {
+        let bytes = portable::write(&alert).len();
+        match parts.last_mut().filter(|_| bytes <= left) {
+            Some(part) => {
+                left -= bytes;
+                part.push(alert);
+            }
+            None => {
+                left = (FRAME_MAX - POSTED_BYTES).saturating_sub(bytes);
+                parts.push(vec![alert]);
+            }
+        }
+    }
+    parts
+}
+
+/// Whether an alert that somebody posted can be passed on.
+///
+/// # Errors
+/// It is too large; says so.
+pub fn check_size(alert: &PostedAlert) -> Result<(), String> {
+    let bytes = portable::write(alert).len();
+    let most = FRAME_MAX - POSTED_BYTES;
+    match bytes <= most {
+        true => Ok(()),
+        false => Err(format!(
+            "an alert of {bytes} bytes, at most {most} are passed between servers"
+        )),
+    }
 }
 
 /// The feed that viewers of alerts follow.
@@ -191,15 +241,11 @@ pub const ALERT_VERSION: u8 = 1;
 /// An alert as it travels on it; one that would be too large goes without what its rule says.
 #[must_use]
 pub fn alert_frame(event: &AlertEvent) -> Bytes {
-    let of = |event: &AlertEvent| {
-        let mut frame = vec![ALERT_VERSION];
-        frame.extend(portable::write(event));
-        frame
-    };
+    let of = |event: &AlertEvent| portable::versioned(ALERT_VERSION, &portable::write(event));
     let frame = of(event);
     match frame.len() > FRAME_MAX {
-        true => of(&cut(event.clone())).into(),
-        false => frame.into(),
+        true => of(&cut(event.clone())),
+        false => frame,
     }
 }
 
@@ -219,10 +265,8 @@ impl Sink {
     fn take(&self, frames: impl IntoIterator<Item = Bytes>) {
         let mut inner = self.0.inner.lock();
         for frame in frames {
-            let sent = match frame.split_first() {
-                Some((&VERSION, form)) => portable::read::<Sent>(form).ok(),
-                _ => None,
-            };
+            let form = portable::of_version(VERSION, &frame);
+            let sent = form.and_then(|form| portable::read::<Sent>(form).ok());
             let Some(Sent { id, said }) = sent else {
                 tracing::warn!("what another server says of alerts cannot be read here");
                 continue;
@@ -282,5 +326,57 @@ mod tests {
         sink.take([other, own, Bytes::from_static(b"\x63nothing of ours")]);
         let waiting: Vec<Said> = voice.heard.inner.lock().waiting.drain(..).collect();
         assert_eq!(waiting, [entry("other")]);
+    }
+    #[test]
+    fn posted_alerts_are_cut_by_bytes_and_come_whole() {
+        let alert = |number: usize, bytes: usize| PostedAlert {
+            labels: [("alertname".to_owned(), format!("A{number}"))].into(),
+            annotations: [("text".to_owned(), "\u{1}".repeat(bytes))].into(),
+            starts_at_ms: Some(7),
+            ..PostedAlert::default()
+        };
+        // Twenty of these are far more than a frame, and one of them more than half of one.
+        let sizes = [40_000, 10, 30_000, 30_000, 5, 5, 60_000];
+        let posted: Vec<PostedAlert> = sizes
+            .iter()
+            .enumerate()
+            .map(|(number, bytes)| alert(number, *bytes))
+            .chain((10..30).map(|number| alert(number, 9_000)))
+            .collect();
+        assert!(posted.iter().all(|one| check_size(one).is_ok()));
+        let speaks = Voice::new(Arc::new(Local::new(Epoch(1))));
+        let hears = Voice::new(Arc::new(Local::new(Epoch(1))));
+        let parts = parts_of(posted.clone());
+        assert!(parts.len() < 12, "{} frames", parts.len());
+        let sink = Sink(Arc::clone(&hears.heard));
+        let tenant: Arc<str> = "shop".repeat(50).into();
+        for alerts in parts {
+            let tenant = Arc::clone(&tenant);
+            let at_ms = i64::MAX;
+            let frame = speaks.frame(
+                1,
+                Said::Posted {
+                    tenant,
+                    at_ms,
+                    alerts,
+                },
+            );
+            assert!(frame.len() <= FRAME_MAX, "{} bytes", frame.len());
+            sink.take([frame]);
+        }
+        let heard = hears
+            .heard
+            .inner
+            .lock()
+            .waiting
+            .drain(..)
+            .collect::<Vec<Said>>();
+        let heard = heard.into_iter().flat_map(|said| match said {
+            Said::Posted { alerts, .. } => alerts,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(heard.collect::<Vec<_>>(), posted);
+        let said = check_size(&alert(1, FRAME_MAX)).expect_err("no frame takes it");
+        assert!(said.contains("at most"), "{said}");
     }
 }

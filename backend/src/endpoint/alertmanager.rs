@@ -33,7 +33,7 @@ use crate::{
         path,
         tenant::{reading, tenant},
     },
-    notifying::{NoSilence, State},
+    notifying::{NoSilence, NotPosted, State},
     questions::Finished,
 };
 
@@ -254,7 +254,12 @@ async fn taken(request: &mut Request, depot: &Depot) -> Result<(), ApiError> {
         let alerts = posted_alerts(&body).map_err(unread)?;
         drop((body, share));
         let refused = app.notifying.post(&tenant, alerts);
-        refused.map_err(|error| ApiError::App(AppError::too_many(error.to_string(), 60)))
+        refused.map_err(|error| {
+            ApiError::App(match error {
+                NotPosted::TooManyTenants(error) => AppError::too_many(error.to_string(), 60),
+                NotPosted::Untold(error) => away(format!("the alerts are not taken: {error}")),
+            })
+        })
     });
     let refused = refused.await??;
     match refused.is_empty() {

@@ -45,10 +45,7 @@ pub async fn login(
     let address = caller::client_address(request);
     let opened = match (text("token"), text("admin_link")) {
         (Some(token), _) => app.access.login(token, address).await?,
-        (None, Some(link)) => {
-            let link = link.to_owned();
-            app.access.login_with_link(link, address).await?
-        }
+        (None, Some(link)) => app.access.login_with_link(link, address).await?,
         (None, None) => {
             let error = FieldError {
                 pointer: "/token".to_owned(),
@@ -61,7 +58,7 @@ pub async fn login(
     };
     // Its sockets have the old role.
     let before = shown::session_digests(request);
-    app.access.logout(before).await;
+    app.access.logout(before, address).await;
     set_cookie(response, request, &opened.secret, LIFETIME_MS / 1000);
     Ok(Json(LoggedIn {
         role: opened.grant.role,
@@ -78,7 +75,8 @@ pub async fn logout(
 ) -> Result<(), AppError> {
     let app = http::app::app(depot)?;
     let shown = shown::session_digests(request);
-    app.access.logout(shown).await;
+    let address = caller::client_address(request);
+    app.access.logout(shown, address).await;
     set_cookie(response, request, "", 0);
     response.status_code(StatusCode::NO_CONTENT);
     Ok(())

@@ -30,7 +30,7 @@ pub async fn identify(
     verdict: &Verdict,
 ) -> Result<(), AppError> {
     let learnt = match to_learn(access, request, verdict) {
-        Some(shown) => access.learn(shown).await,
+        Some(shown) => access.learn(shown, client_address(request)).await,
         None => Learnt::default(),
     };
     let caller = find_caller(access, request, verdict, learnt)?;

@@ -11,11 +11,11 @@ use super::{
     Notifying, Tenant,
     people_made::{Made, Untold},
 };
-use crate::base::documents::{DocumentError, Expected};
+use crate::base::documents::{DocumentError, Expected, Revision};
 
 impl Notifying {
-    /// Has all servers know what somebody made, or took away (`None`). Where that cannot be, it is
-    /// not so here either. Blocks.
+    /// Has all servers know what somebody made, or took away (`None`), whatever there is. Where that
+    /// cannot be, it is not so here either. Blocks.
     pub(super) fn put_people<T: Serialize>(
         &self,
         tenant: &Tenant,
@@ -23,36 +23,58 @@ impl Notifying {
         id: &str,
         what: Option<&T>,
     ) -> Result<(), Untold> {
+        let put = self.put_read(tenant, made, id, Expected::Any, what);
+        put.map_err(|error| Untold(error.to_string()))
+    }
+
+    /// The same where what all servers have is what is expected.
+    pub(super) fn put_read<T: Serialize>(
+        &self,
+        tenant: &Tenant,
+        made: Made,
+        id: &str,
+        expected: Expected,
+        what: Option<&T>,
+    ) -> Result<(), DocumentError> {
         if self.alike.is_none() {
             return Ok(());
         }
         let name = made.document(&tenant.name, id);
         let put = match what {
-            Some(what) => self.documents.put(&name, Expected::Any, what).map(drop),
-            None => self.documents.delete(&name, Expected::Any).map(drop),
+            Some(what) => self.documents.put(&name, expected, what).map(drop),
+            None => self.documents.delete(&name, expected).map(drop),
         };
-        put.map_err(|error: DocumentError| {
-            self.follow_people(tenant);
-            Untold(error.to_string())
-        })
+        put.inspect_err(|_error| self.follow_people(tenant))
     }
 
-    /// An acknowledgement has ended by itself, or with its incident.
-    pub(super) fn forget_ack(&self, tenant: &str, fingerprint: pulseboard_notify::Fingerprint) {
+    /// An acknowledgement has ended by itself, or with its incident. Somebody may have taken the
+    /// next one in hand meanwhile: that stands.
+    pub(super) fn forget_ack(&self, tenant: &str, ended: &Ack) {
         if self.alike.is_none() {
             return;
         }
-        let name = Made::Acks.document(tenant, &fingerprint.to_string());
-        if let Err(error) = self.documents.delete(&name, Expected::Any) {
-            tracing::warn!(%error, tenant, "an acknowledgement that has ended is still known");
+        let name = Made::Acks.document(tenant, &ended.fingerprint.to_string());
+        let known = self.documents.get::<Ack>(&name);
+        let Some((read, _)) = known.filter(|(_, known)| known == ended) else {
+            return;
+        };
+        match self.documents.delete(&name, Expected::Revision(read)) {
+            Ok(_) | Err(DocumentError::Conflict { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, tenant, "an acknowledgement that has ended is still known");
+            }
         }
     }
 
     fn people<T: DeserializeOwned>(&self, made: Made, tenant: &str) -> Vec<T> {
+        let all = self.people_read(made, tenant).into_iter();
+        all.map(|(_, what)| what).collect()
+    }
+
+    fn people_read<T: DeserializeOwned>(&self, made: Made, tenant: &str) -> Vec<(Revision, T)> {
         let names = self.documents.list(&made.document(tenant, ""));
         let all = names.into_iter();
         all.filter_map(|(name, _)| self.documents.get::<T>(&name))
-            .map(|(_, what)| what)
             .collect()
     }
 
@@ -114,20 +136,20 @@ impl Notifying {
             return;
         }
         let now_ms = self.clock.now_ms();
-        let mut gone: Vec<(Made, String)> = Vec::new();
-        for window in self.people::<Window>(Made::Windows, &tenant.name) {
+        let mut gone: Vec<(Made, String, Revision)> = Vec::new();
+        for (read, window) in self.people_read::<Window>(Made::Windows, &tenant.name) {
             if window.until_ms.is_some_and(|until_ms| until_ms <= now_ms) {
-                gone.push((Made::Windows, window.id));
+                gone.push((Made::Windows, window.id, read));
             }
         }
-        for silence in self.people::<Silence>(Made::Silences, &tenant.name) {
+        for (read, silence) in self.people_read::<Silence>(Made::Silences, &tenant.name) {
             if silence.ends_at_ms.saturating_add(SILENCES_LISTED_MS) <= now_ms {
-                gone.push((Made::Silences, silence.id));
+                gone.push((Made::Silences, silence.id, read));
             }
         }
-        for (made, id) in gone {
+        for (made, id, read) in gone {
             let name = made.document(&tenant.name, &id);
-            if let Err(error) = self.documents.delete(&name, Expected::Any) {
+            if let Err(error) = self.documents.delete(&name, Expected::Revision(read)) {
                 tracing::debug!(%error, name, "what is over is still known");
             }
         }

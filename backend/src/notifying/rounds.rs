@@ -331,10 +331,10 @@ impl Notifying {
                 started.alerts.manager().tell(event);
             }
         }
+        for ack in &effects.acks {
+            self.forget_ack(tenant, ack);
+        }
         for (fingerprint, entry) in effects.entries {
-            if entry.kind == Kind::Unacknowledged {
-                self.forget_ack(tenant, fingerprint);
-            }
             self.incidents.add_to_newest(tenant, fingerprint, entry);
         }
     }

@@ -13,25 +13,23 @@ use std::{
 use pulseboard_alerting::AlertEvent;
 use pulseboard_bus::shelf::THING_BYTES_MAX;
 use pulseboard_engine::DEFAULT_TENANT;
-use pulseboard_notify::PostedAlert;
+use pulseboard_notify::{PostedAlert, Refused, check_posted};
 use pulseboard_receivers::outbox::{DELIVERIES, Delivery as Line};
 
 use super::{
-    Notifying, Tenant,
+    NotPosted, Notifying, Tenant, Untold,
     name::{document_of, tenant_of},
+    passed::is_new,
     people_made::FOLDERS,
     state::{Kept, State},
 };
 use crate::cluster::{
     alike::{Alike, Changed, Held, Role, Term, Wrote},
-    voice::Said,
+    voice::check_size,
 };
 
 /// The states of tenants.
 const STATES: &str = "notify/";
-
-/// Alerts that are passed on at once.
-const PASSED_AT_ONCE: usize = 20;
 
 /// The label that says whose figures they are.
 const INSTANCE: &str = "instance";
@@ -107,6 +105,12 @@ impl Notifying {
         let Some(alike) = &self.alike else {
             return true;
         };
+        let is_ours = |term| alike.role(&tenant.name) == Role::Ours(term);
+        if is_ours(Term::of(tenant.term.load(Ordering::Relaxed))) {
+            return true;
+        }
+        // One finds it out at a time: what one has taken in is not to be what was before.
+        let _taking = tenant.taking.lock();
         let term = Term::of(tenant.term.load(Ordering::Relaxed));
         match alike.role(&tenant.name) {
             Role::Ours(now) if now == term => true,
@@ -142,6 +146,11 @@ impl Notifying {
         }
         self.follow_people(tenant);
         tenant.state.lock().resend(now_ms);
+        // The one before may have been killed with it. What it knows already is no news.
+        let passed = self.passed.lock().take(now_ms, &tenant.name);
+        if !passed.is_empty() {
+            drop(self.take_posted(tenant, now_ms, passed));
+        }
         tenant.term.store(term.number(), Ordering::Relaxed);
         self.settle_told(now_ms, |name| *name == *tenant.name);
         // What happened while nobody looked.
@@ -296,40 +305,100 @@ impl Notifying {
         }
     }
 
-    /// Passes alerts that somebody posted on to whoever acts for the tenant; whether that is
-    /// another server.
-    pub(super) fn pass_on(&self, tenant: &str, alerts: &[PostedAlert], now_ms: i64) -> bool {
-        let Some(alike) = self.alike.as_ref().filter(|_| !self.listens(tenant)) else {
-            return false;
-        };
-        for some in alerts.chunks(PASSED_AT_ONCE) {
-            let Ok(alerts) = serde_json::to_string(some) else {
-                continue;
-            };
-            let tenant = tenant.into();
-            alike.voice().say(now_ms, Said::Posted { tenant, alerts });
+    /// Alerts that somebody sent to this server, which is one of several: taken where it acts for
+    /// the tenant, else passed on to the one that does. What is refused here is at any of them.
+    pub(super) fn post_to_all(
+        &self,
+        alike: &Alike,
+        name: &str,
+        alerts: Vec<PostedAlert>,
+    ) -> Result<Vec<Refused>, NotPosted> {
+        let now_ms = self.clock.now_ms();
+        let (alerts, mut refused) = self.checked(name, now_ms, alerts);
+        if self.listens(name) {
+            let tenant = self.tenant(name)?;
+            if self.take_role(&tenant, now_ms) {
+                let not_taken = self.take_posted(&tenant, now_ms, alerts.clone());
+                alike.tell_posted(name, now_ms, alerts);
+                refused.extend(not_taken);
+                return Ok(refused);
+            }
         }
-        true
+        if alerts.is_empty() {
+            return Ok(refused);
+        }
+        // Whoever acts for it next may be this server, which does not hear what it says itself.
+        self.passed
+            .lock()
+            .keep(now_ms, &name.into(), alerts.clone());
+        let passed = alike.pass_on(name, now_ms, alerts);
+        passed.map_err(|why| NotPosted::Untold(Untold(why)))?;
+        if self.listens(name) {
+            // It is by now, and may have taken over before that was kept.
+            let tenant = self.tenant(name)?;
+            if self.take_role(&tenant, now_ms) {
+                let kept = self.passed.lock().take(now_ms, name);
+                refused.extend(self.take_posted(&tenant, now_ms, kept));
+            }
+        }
+        Ok(refused)
     }
 
-    /// Alerts that somebody posted at another server. Blocks.
-    pub fn hear_posted(&self, tenant: &str, alerts: &str) {
-        if !self.listens(tenant) {
+    /// Alerts that may be posted whatever is known of others, and those that may not.
+    fn checked(
+        &self,
+        tenant: &str,
+        now_ms: i64,
+        alerts: Vec<PostedAlert>,
+    ) -> (Vec<PostedAlert>, Vec<Refused>) {
+        let (config, _) = self.config_of(tenant);
+        let timeout = config.global.resolve_timeout.as_millis();
+        let timeout_ms = i64::try_from(timeout).unwrap_or(i64::MAX);
+        let (mut good, mut refused) = (Vec::with_capacity(alerts.len()), Vec::new());
+        for alert in alerts {
+            let checked =
+                check_posted(&alert, now_ms, timeout_ms).and_then(|()| check_size(&alert));
+            match checked {
+                Ok(()) => good.push(alert),
+                Err(why) => refused.push(Refused {
+                    labels: alert.labels,
+                    why,
+                    is_full: false,
+                    is_own: false,
+                }),
+            }
+        }
+        (good, refused)
+    }
+
+    /// Alerts that somebody posted at another server, at this time of its clock. Blocks.
+    pub fn hear_posted(&self, name: &Arc<str>, at_ms: i64, alerts: Vec<PostedAlert>) {
+        let now_ms = self.clock.now_ms();
+        // Whoever joins reads what was said long ago.
+        if !is_new(at_ms, now_ms) {
             return;
         }
-        match serde_json::from_str::<Vec<PostedAlert>>(alerts) {
-            Ok(alerts) => {
-                let refused = self.post(tenant, alerts).map(|refused| refused.len());
-                if refused != Ok(0) {
-                    tracing::warn!(
-                        ?refused,
-                        tenant,
-                        "alerts that were posted at another server are not taken"
-                    );
+        if self.listens(name) {
+            match self.tenant(name) {
+                Ok(tenant) if self.take_role(&tenant, now_ms) => {
+                    let refused = self.take_posted(&tenant, now_ms, alerts).len();
+                    if refused > 0 {
+                        tracing::warn!(
+                            refused,
+                            tenant = &**name,
+                            "alerts that were posted at another server are not taken"
+                        );
+                    }
+                    return;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, tenant = &**name, "alerts that were posted at another server are not taken");
+                    return;
                 }
             }
-            Err(error) => tracing::warn!(%error, "alerts of another server cannot be read here"),
         }
+        self.passed.lock().keep(now_ms, name, alerts);
     }
 
     /// What became of notifications, whichever server sent them, newest first.

@@ -95,6 +95,8 @@ pub struct Effects {
     pub alerts: Vec<AlertEvent>,
     /// For the newest incident of each set of labels.
     pub entries: Vec<(Fingerprint, Entry)>,
+    /// Acknowledgements that have ended.
+    pub acks: Vec<Ack>,
     /// Alerts of others that have no incident, since there are too many.
     pub untold: u64,
     /// Alerts of our own rules that nobody is told of, since there are too many.
@@ -617,11 +619,12 @@ impl State {
                 }
                 Action::AckEnded(ack) => {
                     let entry = Entry {
-                        by: Some(ack.by),
+                        by: Some(ack.by.clone()),
                         text: Some("it ended".to_owned()),
                         ..Entry::new(now_ms, Kind::Unacknowledged)
                     };
                     self.say(ack.fingerprint, entry);
+                    self.effects.acks.push(ack);
                 }
                 Action::NotSent(_) | Action::Refused(_) | Action::Forgotten(_) => {}
             }
@@ -938,5 +941,25 @@ mod tests {
         assert_eq!(state.take_effects().untaken, 1);
         state.take_own(2_000_003, &[of_a_rule("D", 4, AlertState::Resolved)]);
         assert!(state.untaken.is_empty());
+    }
+    /// Which one has ended is said, so that the next one, made elsewhere in the same moment, stands.
+    #[test]
+    fn an_acknowledgement_that_ends_is_told_as_the_one_it_is() {
+        let mut state = state(2);
+        let fires = of_a_rule("A", 1, AlertState::Firing);
+        let fingerprint = Fingerprint::of(&fires.0.labels());
+        state.take_own(2_000, &[fires]);
+        let ack = Ack {
+            fingerprint,
+            by: "me".to_owned(),
+            comment: "mine".to_owned(),
+            at_ms: 2_001,
+            until_ms: Some(3_000),
+        };
+        let taken = state.manager_mut().acknowledge(2_001, ack.clone());
+        assert_eq!(taken, Ok(()));
+        state.take_effects();
+        state.tick(3_001);
+        assert_eq!(state.take_effects().acks, [ack]);
     }
 }

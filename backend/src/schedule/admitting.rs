@@ -9,6 +9,8 @@ use crate::app::App;
 
 /// How often it is looked at where nothing happens.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody made an admin link.
+const LINKS_EVERY: Duration = Duration::from_millis(250);
 /// Between two times that the others are told of streams and guesses.
 const APART: Duration = Duration::from_millis(100);
 
@@ -33,6 +35,22 @@ pub async fn keep_credentials(app: Arc<App>, stopping: CancellationToken) {
             );
         }
         unlike = now;
+    }
+}
+
+/// Has the other servers know of admin links that are made here, until the server stops.
+pub async fn keep_links(app: Arc<App>, stopping: CancellationToken) {
+    let Some(shared) = app.access.shared() else {
+        return;
+    };
+    loop {
+        if let Err(error) = shared.links.follow().await {
+            tracing::debug!(%error, "admin links are told later");
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(LINKS_EVERY) => {}
+        }
     }
 }
 

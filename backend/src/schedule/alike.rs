@@ -68,9 +68,11 @@ pub async fn hear_alerts(app: Arc<App>, alike: Arc<Alike>, stopping: Cancellatio
                         incident,
                         entry,
                     } => taking.incidents.hear_entry(&tenant, incident, &entry),
-                    Said::Posted { tenant, alerts } => {
-                        taking.notifying.hear_posted(&tenant, &alerts);
-                    }
+                    Said::Posted {
+                        tenant,
+                        at_ms,
+                        alerts,
+                    } => taking.notifying.hear_posted(&tenant, at_ms, alerts),
                 }
             }
         });

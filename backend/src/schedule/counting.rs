@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    cluster::{Cluster, Standing},
+    cluster::{Cluster, Standing, within},
     tracking::{
         TenantItems,
-        hearing::{COUNTED, hear, within},
+        hearing::{COUNTED, hear},
         together::Together,
     },
 };

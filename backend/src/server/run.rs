@@ -10,6 +10,7 @@ use super::middleware::Middleware;
 #[cfg(unix)]
 use crate::server::hangup;
 use crate::{
+    access::token::Given,
     app::App,
     base::clock::Clock,
     ingest_log::copy,
@@ -77,11 +78,13 @@ impl std::fmt::Debug for Sources {
 /// The operating system refuses the fan-out threads.
 pub async fn run(
     listener: TcpListener,
-    settings: Settings,
+    mut settings: Settings,
     mut link: Option<&str>,
     clock: Clock,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    // What a run after this one needs of the tokens is no secret.
+    let given = Given::take(&mut settings);
     let listener = listener.into_std()?;
     loop {
         if let DataDir::Path(folder) = &settings.data_dir {
@@ -91,7 +94,8 @@ pub async fn run(
         let sources = Sources::of(&settings);
         let listening = TcpListener::from_std(listener.try_clone()?)?;
         let (clock, stop) = (clock.clone(), stop.clone());
-        match run_once(listening, settings.clone(), link, clock, sources, stop).await? {
+        let shown = (given.clone(), link);
+        match run_once(listening, settings.clone(), shown, clock, sources, stop).await? {
             Ended::Stopped => return Ok(()),
             Ended::Again { is_adopted } => {
                 let adopted = match &settings.data_dir {
@@ -124,13 +128,14 @@ enum Ended {
 /// As [`run`].
 pub async fn run_with(
     listener: TcpListener,
-    settings: Settings,
+    mut settings: Settings,
     link: Option<&str>,
     clock: Clock,
     sources: Sources,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    run_once(listener, settings, link, clock, sources, stop)
+    let shown = (Given::take(&mut settings), link);
+    run_once(listener, settings, shown, clock, sources, stop)
         .await
         .map(drop)
 }
@@ -138,12 +143,12 @@ pub async fn run_with(
 async fn run_once(
     listener: TcpListener,
     settings: Settings,
-    link: Option<&str>,
+    shown: (Given, Option<&str>),
     clock: Clock,
     sources: Sources,
     stop: CancellationToken,
 ) -> io::Result<Ended> {
-    let app = App::new(settings, link, clock)?;
+    let app = App::new(settings, shown, clock)?;
     let bus_ended = CancellationToken::new();
     if let Some(cluster) = &app.cluster {
         cluster.check().await?;
@@ -153,6 +158,8 @@ async fn run_once(
             schedule::keep_common(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());
         app.tasks.spawn(keeping);
         let keeping = schedule::keep_credentials(Arc::clone(&app), app.stopping.clone());
+        app.tasks.spawn(keeping);
+        let keeping = schedule::keep_links(Arc::clone(&app), app.stopping.clone());
         app.tasks.spawn(keeping);
         let keeping =
             schedule::keep_counting(Arc::clone(&app), Arc::clone(cluster), app.stopping.clone());

@@ -1,14 +1,11 @@
 //! Asking the other servers what they have counted.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use pulseboard_bus::BusError;
 
 use super::TenantItems;
-use crate::cluster::Cluster;
-
-/// How long one question to the others may take.
-const WITHIN: Duration = Duration::from_millis(500);
+use crate::cluster::{Cluster, within};
 
 /// Bytes that are read on the thread that heard them.
 const AT_ONCE_MAX: usize = 65_536;
@@ -44,13 +41,4 @@ pub async fn hear(
         tracing::error!(%error, "reading what others counted broke off");
     }
     Ok(())
-}
-
-/// The answer to a question, if it comes in time.
-///
-/// # Errors
-/// As the question, or there was no answer.
-pub async fn within<T>(question: impl Future<Output = Result<T, BusError>>) -> Result<T, BusError> {
-    let answer = tokio::time::timeout(WITHIN, question).await;
-    answer.unwrap_or_else(|_| Err(BusError::Away("no answer within half a second".into())))
 }

@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use pulseboard_bus::{
     Asked, Bus as _, FeedKey, Fence, Figure, Granted, Kind, NotReady, Partition, Put, Shelve,
-    Shelved, Space, Spread, Step, Stepped, counts::Bucket, shelf::Change,
+    Shelved, Space, Spread, Step, Stepped,
+    counts::Bucket,
+    shelf::{Change, GONE_MAX, Thing},
 };
 
 use crate::{
@@ -80,6 +82,12 @@ async fn each_partition_has_one_holder_and_leases_move_with_larger_tokens() {
         for partition in work.held() {
             let token = work.token(partition).expect("it is held");
             assert_eq!(tokens.insert(partition, token), None, "one holder");
+        }
+    }
+    for partition in Partition::all() {
+        for (work, is_leased) in [("alerts", true), ("another", false)] {
+            let asked = cluster(&all[0].0).is_leased(work, partition).await;
+            assert_eq!(asked.expect("asked"), is_leased, "{work} {partition:?}");
         }
     }
     let ones = all
@@ -467,6 +475,7 @@ fn change<'a>(name: &'a str, change: Change<'a>, read: Option<u64>) -> Shelve<'a
         thing: Some((name, change)),
         read,
         fence: None,
+        once: None,
         tell: &[],
     }
 }
@@ -518,8 +527,30 @@ async fn a_shelf_has_revisions_and_tells_what_changed() {
     );
     let brought = put(b, change("x", Change::Bring(b"2", second), None)).await;
     assert_eq!(brought, Shelved::Other(gone));
+    // Who has read what is newer would not see it: it has a revision of its own.
     let brought = put(b, change("z", Change::Bring(b"9", first), None)).await;
-    assert_eq!(brought, Shelved::Done(first));
+    let told = a.shelf("docs", gone).await.expect("asked");
+    assert_eq!(told.things.len(), 1, "{told:?}");
+    assert_eq!(told.things[0].bytes.as_deref(), Some(&b"9"[..]));
+    assert_eq!(brought, Shelved::Done(told.newest));
+    // One that is newer than all keeps the one that it was given.
+    let later = told.newest + 1_000;
+    let brought = put(b, change("v", Change::Bring(b"8", later), None)).await;
+    assert_eq!(brought, Shelved::Done(later));
+    // What was removed and that lost is removed again, and not brought back by who missed it.
+    let buried = put(a, change("w", Change::Bury(later + 5), None)).await;
+    assert_eq!(buried, Shelved::Done(later + 5));
+    let brought = put(b, change("w", Change::Bring(b"7", later + 4), None)).await;
+    assert_eq!(brought, Shelved::Other(later + 5));
+    let buried = put(a, change("v", Change::Bury(later + 6), None)).await;
+    assert_eq!(buried, Shelved::Done(later + 6));
+    let told = b.shelf("docs", later).await.expect("asked");
+    let told: Vec<_> = told
+        .things
+        .iter()
+        .map(|one| (&*one.name, &one.bytes))
+        .collect();
+    assert_eq!(told, [("w", &None), ("v", &None)]);
     // another shelf is another one
     assert_eq!(a.shelf("states", 0).await.expect("asked").newest, 0);
 }
@@ -555,6 +586,7 @@ async fn what_comes_with_an_old_token_is_refused_whole() {
         thing: Some(("rules/shop", Change::Set(bytes))),
         read: None,
         fence: fence(token),
+        once: None,
         tell: &tell,
     };
     let (of_a, of_b) = (cluster(&a), cluster(&b));
@@ -565,6 +597,7 @@ async fn what_comes_with_an_old_token_is_refused_whole() {
         thing: None,
         read: None,
         fence: fence(11),
+        once: None,
         tell: &[],
     };
     assert!(matches!(
@@ -594,4 +627,89 @@ async fn what_comes_with_an_old_token_is_refused_whole() {
         heard.frames().len() == 2 && other.frames().len() == 2
     })
     .await;
+}
+
+/// Everything that changed on a shelf, what is gone among it.
+async fn all_of(of: &pulseboard_bus::Cluster, shelf: &str) -> Vec<Thing> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let read = of.shelf(shelf, after).await.expect("asked");
+        all.extend(read.things);
+        after = all.last().map_or(0, |last| last.revision);
+        if after >= read.newest {
+            return all;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_what_is_gone_the_newest_is_known_whatever_lies_there() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let a = Running::connected(&redis.url(), "a").await;
+    let a = cluster(&a);
+    // The oldest of all are there and stay.
+    for number in 0..120 {
+        let name = format!("stays-{number}");
+        let put = a.shelve("docs", change(&name, Change::Set(b"x"), None));
+        put.await.expect("asked");
+    }
+    let first = a.shelf("docs", 0).await.expect("asked").newest + 1;
+    let numbers: Vec<u64> = (0..GONE_MAX as u64 + 300).collect();
+    for some in numbers.chunks(500) {
+        let buried = some.iter().map(async |number| {
+            let name = format!("gone-{number}");
+            let bury = change(&name, Change::Bury(first + number), None);
+            a.shelve("docs", bury).await.expect("asked")
+        });
+        let done = futures_util::future::join_all(buried).await;
+        assert!(done.iter().all(|one| matches!(one, Shelved::Done(_))));
+    }
+    let (there, gone): (Vec<Thing>, Vec<Thing>) = all_of(a, "docs")
+        .await
+        .into_iter()
+        .partition(|one| one.bytes.is_some());
+    assert_eq!(there.len(), 120);
+    assert!(gone.len() <= GONE_MAX, "{} are known", gone.len());
+    assert!(gone.len() > GONE_MAX - 10, "{} are known", gone.len());
+    assert!(gone.iter().all(|one| one.name != "gone-0"));
+    // What is no longer known may have been there: nobody brings it back.
+    let bring = change("gone-0", Change::Bring(b"x", first), None);
+    let brought = a.shelve("docs", bring).await.expect("asked");
+    assert_eq!(brought, Shelved::Other(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_again_is_told_once() {
+    if !has("redis-server") {
+        return;
+    }
+    let redis = RedisServer::start(&[]);
+    let a = Running::connected(&redis.url(), "a").await;
+    let alerts = FeedKey::own(Kind::Alert);
+    let heard = Recorder::new();
+    let _hears = a
+        .bus
+        .subscribe(alerts.clone(), Arc::clone(&heard) as Arc<_>);
+    let write = async |text: &'static str, once: Option<u64>| {
+        let tell = [(&alerts, Bytes::from_static(text.as_bytes()))];
+        let shelve = Shelve {
+            once,
+            tell: &tell,
+            ..change("rules/shop", Change::Set(text.as_bytes()), None)
+        };
+        cluster(&a).shelve("states", shelve).await.expect("asked")
+    };
+    let first = write("fires", Some(1)).await;
+    // Whoever had no answer asks again, and somebody else meanwhile.
+    let other = write("ends", Some(2)).await;
+    assert_eq!(write("fires", Some(1)).await, first);
+    assert_ne!(other, first);
+    assert!(matches!(write("last", None).await, Shelved::Done(_)));
+    eventually("the last is heard", || heard.frames().len() >= 3).await;
+    assert_eq!(heard.frames(), ["fires", "ends", "last"]);
+    let known = cluster(&a).shelf("states", 0).await.expect("asked");
+    assert_eq!(known.things[0].bytes.as_deref(), Some(&b"last"[..]));
 }

@@ -1,6 +1,6 @@
 //! Asking the other servers: bounded in time, and not at all while they are known to be away.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use pulseboard_bus::{Bus, BusError, Cluster as Common};
 
@@ -9,8 +9,6 @@ use crate::{
     cluster::{Cluster, Standing},
 };
 
-/// How long any one question may take.
-const WITHIN: Duration = Duration::from_millis(500);
 /// Seconds after which somebody may ask again for what cannot be found out now.
 const RETRY_AFTER_S: u32 = 2;
 
@@ -47,17 +45,6 @@ impl Asking {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.0.figures().reconnects.get()
-    }
-}
-
-/// The answer to a question, if it comes in time.
-///
-/// # Errors
-/// As the question, or there was no answer.
-pub async fn within<T>(question: impl Future<Output = Result<T, BusError>>) -> Result<T, BusError> {
-    match tokio::time::timeout(WITHIN, question).await {
-        Ok(answer) => answer,
-        Err(_elapsed) => Err(BusError::Away("no answer within half a second".into())),
     }
 }
 

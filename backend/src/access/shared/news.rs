@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pulseboard_bus::{FeedKey, FeedSink, Kind};
-use pulseboard_feed::Epoch;
+use pulseboard_feed::{Epoch, portable};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -105,10 +105,8 @@ impl Heard {
 
 impl Heard {
     fn take_in(&self, frame: &Bytes) {
-        let read = match frame.split_first() {
-            Some((&VERSION, text)) => serde_json::from_slice::<News>(text).ok(),
-            _ => None,
-        };
+        let text = portable::of_version(VERSION, frame);
+        let read = text.and_then(|text| serde_json::from_slice::<News>(text).ok());
         let Some(news) = read else {
             self.is_doubtful.store(true, Ordering::Release);
             return;
@@ -170,10 +168,9 @@ pub(super) fn tell_ended(asking: &Asking, ended: &[Digest]) {
 }
 
 fn tell(asking: &Asking, news: &News) {
-    let mut frame = vec![VERSION];
-    frame.extend_from_slice(json_text(news).as_bytes());
+    let frame = portable::versioned(VERSION, json_text(news).as_bytes());
     let key = FeedKey::own(Kind::Token);
-    if let Err(refused) = asking.bus().publish(&key, None, frame.into()) {
+    if let Err(refused) = asking.bus().publish(&key, None, frame) {
         tracing::warn!(%refused, "the other servers are told of a change later");
     }
 }
@@ -183,7 +180,7 @@ mod tests {
     use super::*;
 
     fn frame(text: &str) -> Bytes {
-        [&[VERSION], text.as_bytes()].concat().into()
+        portable::versioned(VERSION, text.as_bytes())
     }
 
     #[test]

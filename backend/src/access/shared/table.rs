@@ -13,7 +13,7 @@ use pulseboard_bus::{BusError, Put, Table};
 use tokio::sync::Mutex;
 
 use super::{
-    asking::{Asking, unavailable, within},
+    asking::{Asking, unavailable},
     news,
 };
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
         },
     },
     base::{error::AppError, json::json_text},
+    cluster::within,
 };
 
 /// Whose table, and which.
@@ -187,11 +188,8 @@ impl TokenTable {
         const WHAT: &str = "no token can be withdrawn";
         let at_ms = self.held.clock.now_ms();
         let check = |tokens: &Tokens| {
-            let entry = tokens.to_withdraw(id, force);
+            let entry = tokens.to_withdraw(id, force, &may);
             let entry = entry.map_err(&refused)?;
-            if !may(&entry) {
-                return Err(refused(Withdrawn::Unknown));
-            }
             let settings = entry.source == TokenSource::Settings;
             Ok((*entry.digest(), Record::Withdrawn { at_ms, settings }))
         };

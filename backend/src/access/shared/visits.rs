@@ -8,6 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -16,12 +17,12 @@ use parking_lot::Mutex;
 use pulseboard_bus::{BusError, Space};
 use pulseboard_shared::Role;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 use super::{
-    asking::{Asking, within},
+    asking::Asking,
     news::{self, Heard},
     table::TokenTable,
+    turns::Turns,
 };
 use crate::{
     access::{
@@ -33,6 +34,7 @@ use crate::{
         token::{Grant, TokenId},
     },
     base::json::json_text,
+    cluster::within,
 };
 
 /// How long what was looked for is believed.
@@ -41,8 +43,6 @@ const CACHED_MS: i64 = 30_000;
 const CONFIRMED_AT_ONCE: usize = 512;
 /// Secrets that stand for nothing, remembered for as long as others are believed.
 const ABSENT_MAX: usize = 10_000;
-/// Look-ups under way: past them a caller who is not known has to wait.
-const LOOK_UPS_MAX: usize = 512;
 /// Sessions that ended here and of which the others are to hear when they can; past it the oldest
 /// are forgotten.
 const UNTOLD_MAX: usize = 1_000;
@@ -82,7 +82,7 @@ pub struct Visits {
     held: Arc<Held>,
     table: Arc<TokenTable>,
     heard: Arc<Heard>,
-    look_ups: Semaphore,
+    turns: Arc<Turns>,
     /// Leaf lock.
     notes: Mutex<Notes>,
 }
@@ -113,13 +113,19 @@ pub enum Redeemed {
 impl Visits {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(asking: Asking, held: Arc<Held>, table: Arc<TokenTable>, heard: Arc<Heard>) -> Self {
+    pub fn new(
+        asking: Asking,
+        held: Arc<Held>,
+        table: Arc<TokenTable>,
+        heard: Arc<Heard>,
+        turns: Arc<Turns>,
+    ) -> Self {
         Self {
             asking,
             held,
             table,
             heard,
-            look_ups: Semaphore::new(LOOK_UPS_MAX),
+            turns,
             notes: Mutex::default(),
         }
     }
@@ -133,72 +139,102 @@ impl Visits {
 
     // Sessions.
 
-    /// Finds out about the session of this secret, so that this server knows it if there is one.
+    /// Finds out about the sessions of these secrets, as one question, so that this server knows
+    /// those that there are; for somebody at this address.
     ///
     /// # Errors
     /// That cannot be found out now, and nothing is known from before.
-    pub async fn learn(&self, secret: Digest) -> Result<(), BusError> {
-        let now_ms = self.held.clock.steady_ms();
-        let knows = {
-            let sessions = self.held.sessions.lock();
-            sessions.knows(&secret, now_ms, CACHED_MS)
-        };
-        if knows == Knows::Yes || self.heard.has_ended(&secret) || self.is_absent(&secret, now_ms) {
+    pub async fn learn(&self, secrets: &[Digest], address: IpAddr) -> Result<(), BusError> {
+        let due = self.unsure(secrets);
+        let is_known_once = due.iter().all(|(_, knows)| *knows == Knows::Once);
+        if due.is_empty() {
             return Ok(());
         }
-        match self.look(secret, now_ms).await {
-            Err(_away) if knows == Knows::Once => Ok(()),
+        let looked = match self.turns.take(address) {
+            Ok(_turn) => self.look(&due).await,
+            Err(error) => Err(error),
+        };
+        match looked {
+            Err(_away) if is_known_once => Ok(()),
             other => other,
         }
     }
 
-    async fn look(&self, secret: Digest, now_ms: i64) -> Result<(), BusError> {
+    /// Which of these have to be looked for, and what is known of them.
+    fn unsure(&self, secrets: &[Digest]) -> Vec<(Digest, Knows)> {
+        let now_ms = self.held.clock.steady_ms();
+        let mut due: Vec<(Digest, Knows)> = Vec::new();
+        for secret in secrets {
+            let knows = {
+                let sessions = self.held.sessions.lock();
+                sessions.knows(secret, now_ms, CACHED_MS)
+            };
+            let is_sure = knows == Knows::Yes
+                || self.heard.has_ended(secret)
+                || self.is_absent(secret, now_ms);
+            if !is_sure && !due.iter().any(|(known, _)| known == secret) {
+                due.push((*secret, knows));
+            }
+        }
+        due
+    }
+
+    async fn look(&self, due: &[(Digest, Knows)]) -> Result<(), BusError> {
         let common = self.asking.common()?;
-        let Ok(_permit) = self.look_ups.try_acquire() else {
-            return Err(BusError::Away("too many ask for sessions".into()));
-        };
         let epoch = self.asking.epoch();
-        let digest = String::from(secret);
-        let found = within(common.look(Space::Session, &digest)).await?;
-        let Some(found) = found else {
-            return self.is_missing(secret, epoch).await;
-        };
-        let Ok(stored) = serde_json::from_slice::<StoredSession>(&found) else {
+        let digests: Vec<String> = due.iter().map(|(one, _)| String::from(*one)).collect();
+        let found = within(common.look_all(Space::Session, &digests)).await?;
+        let mut unclear = Ok(());
+        for ((secret, knows), found) in due.iter().zip(found) {
+            let taken_in = match found {
+                Some(found) => {
+                    self.found(*secret, &found, epoch).await;
+                    Ok(())
+                }
+                None => self.is_missing(*secret, epoch).await,
+            };
+            if taken_in.is_err() && *knows != Knows::Once {
+                unclear = taken_in;
+            }
+        }
+        unclear
+    }
+
+    /// Redis has a session.
+    async fn found(&self, secret: Digest, found: &[u8], epoch: u64) {
+        let Ok(stored) = serde_json::from_slice::<StoredSession>(found) else {
             tracing::warn!("a session of another version is passed over");
-            return Ok(());
+            return;
         };
         let token = match stored.token.as_deref().map(str::parse::<TokenId>) {
             None => None,
             Some(Ok(token)) => Some(token),
-            Some(Err(_not_hex)) => return Ok(()),
+            Some(Err(_not_hex)) => return,
         };
+        let now_ms = self.held.clock.steady_ms();
         if let Some(token) = token
             && !self.is_valid(token).await
         {
             self.note_absent(secret, now_ms);
-            return Ok(());
+            return;
         }
         let left_ms = stored.ends_ms - self.held.clock.now_ms();
         let left_ms = left_ms.clamp(0, LIFETIME_MS);
-        let confirmed = self.now_confirmed(epoch);
-        let gone = self.held.sessions.lock().adopt(
+        // It may have ended, or its token, while all this was found out.
+        let adopted = self.held.adopt(
             secret,
             (token, stored.grant),
             now_ms + left_ms,
-            confirmed,
+            self.now_confirmed(epoch),
+            || self.heard.has_ended(&secret),
         );
-        // Whoever hears it from here on finds the session.
-        if self.heard.has_ended(&secret) {
-            self.held.end_session(&secret, "logged out");
-        }
-        if let Some(gone) = gone {
+        if let Ok(Some(gone)) = adopted {
             // It is no more in memory, and its streams would not be ended with it.
             self.held
                 .end_streams("session is looked for anew", |credential| {
                     credential.session == Some(gone.id)
                 });
         }
-        Ok(())
     }
 
     /// Whether a token is valid; one that was made just now may not have been heard of.
@@ -309,6 +345,12 @@ impl Visits {
             news::tell_ended(&self.asking, &gone);
         }
         Ok(())
+    }
+
+    /// A session is over: from here on it does not come in again, whoever still says that it is
+    /// there. What there is of it here is ended after this.
+    pub fn note_ended(&self, secret: Digest) {
+        self.heard.remember_ended(secret);
     }
 
     /// A session is over on all servers: at once where they can be reached, else when they can.
@@ -458,9 +500,10 @@ impl Visits {
     /// Uses a ticket up, whichever server made it.
     ///
     /// # Errors
-    /// The others are away.
-    pub async fn redeem(&self, secret: &Digest) -> Result<Redeemed, BusError> {
+    /// The others are away, or too many of this address ask.
+    pub async fn redeem(&self, secret: &Digest, address: IpAddr) -> Result<Redeemed, BusError> {
         let common = self.asking.common()?;
+        let _turn = self.turns.take(address)?;
         let digest = String::from(*secret);
         let Some(found) = within(common.take(Space::Ticket, &digest)).await? else {
             return Ok(Redeemed::Nobody);
@@ -480,7 +523,14 @@ impl Visits {
         let session = match stored.session {
             None => None,
             Some(secret) => {
-                self.learn(secret).await?;
+                let due = self.unsure(&[secret]);
+                let is_known_once = due.iter().all(|(_, knows)| *knows == Knows::Once);
+                if !due.is_empty()
+                    && let Err(error) = self.look(&due).await
+                    && !is_known_once
+                {
+                    return Err(error);
+                }
                 let now_ms = self.held.clock.steady_ms();
                 let sessions = self.held.sessions.lock();
                 match sessions.find(&secret, now_ms) {

@@ -252,6 +252,31 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..24)
 }
 
+/// What another server removed does not come back with an older word of it.
+#[test]
+fn what_was_removed_for_all_stays_removed() {
+    let documents = Documents::in_memory();
+    let name = "rules/shop/one";
+    assert!(documents.take(name, Revision(5), Some("1")));
+    assert!(documents.take(name, Revision(7), None));
+    assert_eq!(documents.removed(), [(name.to_owned(), Revision(7))]);
+    assert!(!documents.take(name, Revision(6), Some("1")));
+    assert!(!documents.take(name, Revision(7), Some("1")));
+    assert_eq!(documents.get::<u32>(name), None);
+    // Made anew, it is another one.
+    assert!(documents.take(name, Revision(8), Some("2")));
+    assert_eq!(documents.get::<u32>(name), Some((Revision(8), 2)));
+    assert!(documents.removed().is_empty());
+    // Also what was never had here; the newest are remembered.
+    for revision in 10..20 + REMOVED_MAX as u64 {
+        let name = format!("rules/shop/{revision}");
+        assert!(!documents.take(&name, Revision(revision), None));
+    }
+    let removed = documents.removed();
+    assert_eq!(removed.len(), REMOVED_MAX);
+    assert_eq!(removed[0].1, Revision(20));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
