@@ -21,15 +21,16 @@ use crate::{
     agents::Agents,
     alertmanagers::Alertmanagers,
     alerts::Alerts,
-    archive::Archive,
+    archive::{Archive, Parted},
     base::{clock::Clock, documents::Documents, telemetry::Telemetry},
     certificate::Certificate,
     cluster::{Cluster, alike::Alike},
+    elsewhere::{self, Elsewhere},
     expressions::Evaluating,
     incidents::Incidents,
     ingest::Ingest,
-    ingest_log::IngestLog,
-    live_expression::LiveExpressions,
+    ingest_log::{IngestLog, Places},
+    live_expression::{LiveExpressions, Others},
     live_query::{LiveQueries, flush::Due},
     notifying::Notifying,
     operator::Operator,
@@ -38,7 +39,7 @@ use crate::{
     rooms::Rooms,
     rules::Rules,
     scraping::Scraping,
-    settings::{DataDir, Settings, SourceKind},
+    settings::{ClusterMode, DataDir, Settings, SourceKind},
     storage::{Storage, journal::State},
     stream::registry::{Registry, StreamLimits},
     ticks::{
@@ -131,6 +132,8 @@ pub struct Parts {
     pub own: Arc<BuiltInSeries>,
     /// This machine's processes that use most; a leaf lock.
     pub processes: Mutex<Recent>,
+    /// Samples of other servers, where each has what came in at it.
+    pub elsewhere: Option<Arc<Elsewhere>>,
     /// Selectors that somebody watches.
     pub live_queries: LiveQueries,
     /// Expressions that somebody watches.
@@ -311,6 +314,27 @@ impl App {
             &fanout,
             &telemetry,
         );
+        let is_parted = settings.cluster_mode == ClusterMode::Sharded;
+        let parted = cluster.as_ref().filter(|_| is_parted);
+        let parted = parted.map(|cluster| Parted {
+            cluster: Arc::clone(cluster),
+            guests: elsewhere::guests(),
+        });
+        let archive = Archive::open(
+            &settings,
+            &storage.engine,
+            (cluster.as_ref(), parted.clone()),
+            &clock,
+            &telemetry,
+        )?;
+        let elsewhere = parted.map(|Parted { cluster, guests }| {
+            let engines = (&storage.engine, guests);
+            let due = live_queries.dues();
+            Elsewhere::new(&cluster, engines, clock.clone(), due, &telemetry)
+        });
+        let live_queries = live_queries.with(elsewhere.clone());
+        let others = archive.clone().zip(elsewhere.clone());
+        let others = others.map(|(archive, elsewhere)| Others { archive, elsewhere });
         let questions = Questions::new(&settings, &telemetry);
         let evaluating = Evaluating::new(settings.query_max_samples);
         let live_expressions = LiveExpressions::new(
@@ -319,7 +343,8 @@ impl App {
             &fanout,
             Arc::clone(&questions),
             evaluating.clone(),
-        );
+        )
+        .with(others);
         let refusals = Arc::<Refusals>::default();
         let ingest = Ingest::new(
             settings.max_body_bytes,
@@ -329,28 +354,26 @@ impl App {
         );
         let again = CancellationToken::new();
         let ingest_log = match &cluster {
-            Some(cluster) => Some(IngestLog::open(
+            Some(cluster) if !is_parted => Some(IngestLog::open(
                 &settings,
                 cluster,
                 &storage.engine,
                 &ingest,
                 (clock.clone(), &again),
             )?),
-            None => None,
+            _ => None,
         };
+        if let (true, DataDir::Path(folder)) = (is_parted, &settings.data_dir) {
+            Places::forget(folder)?;
+        }
         if let Some(alike) = &alike {
             documents.share(Arc::clone(alike) as Arc<_>);
         }
-        let archive = Archive::open(
-            &settings,
-            &storage.engine,
-            cluster.as_ref(),
-            &clock,
-            &telemetry,
-        )?;
+        let scraped_by = cluster.clone();
         Ok(Arc::new(Self(Parts {
             own,
             processes: Mutex::default(),
+            elsewhere,
             live_queries,
             watch_dues: Mutex::new(Some(watch_dues)),
             cluster,
@@ -362,9 +385,9 @@ impl App {
                 &refusals,
                 clock.clone(),
                 evaluating.clone(),
-                archive.clone(),
+                (scraped_by, archive.clone()),
             ),
-            archive,
+            archive: archive.clone(),
             refusals,
             told: Told::default(),
             agents: Agents::default(),
@@ -375,6 +398,7 @@ impl App {
                 clock.clone(),
                 &alerts,
                 (&documents, alike.as_ref()),
+                archive.as_ref(),
                 (&telemetry, evaluating.clone()),
             ),
             evaluating,

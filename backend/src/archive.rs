@@ -4,6 +4,9 @@
 //! Of several servers one sends on a partition's samples, the one that holds its lease; what the
 //! others have of it counts as sent and is held as that is, so that whoever takes the lease over
 //! has it to send again.
+//!
+//! Where each server has what came in at it alone (`CLUSTER_MODE=sharded`), each sends its own, and
+//! the store is asked for all times: it has what others sent.
 
 use std::{
     collections::BTreeSet,
@@ -39,7 +42,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     base::{clock::Clock, telemetry::Telemetry},
     cluster::Cluster,
-    settings::{DataDir, Settings},
+    settings::{ClusterMode, DataDir, Settings},
 };
 
 /// The folder in `DATA_DIR` in which what is to be sent waits, and what is held.
@@ -65,10 +68,20 @@ pub struct Archive {
     sending: Option<Sending>,
     reader: Option<Reader>,
     leased: Option<Leased>,
+    parted: Option<Parted>,
     since_ms: i64,
     clock: Clock,
     foreign: Counter,
     unanswered: Counter,
+}
+
+/// Of a service of which this server has a part of the samples.
+#[derive(Clone, Debug)]
+pub struct Parted {
+    /// The others.
+    pub cluster: Arc<Cluster>,
+    /// Samples of others that somebody here wants.
+    pub guests: Arc<Engine>,
 }
 
 /// Who sends what, of several servers.
@@ -121,12 +134,22 @@ pub type Found = std::collections::BTreeMap<Labels, Vec<(i64, f64)>>;
 /// What is wrong, in words.
 pub fn check(settings: &Settings) -> Result<(), String> {
     let way = &settings.archive_tenant;
+    let parted = settings.cluster_mode == ClusterMode::Sharded;
+    if parted && settings.redis_url.is_none() {
+        return Err("CLUSTER_MODE=sharded is for several servers, and needs REDIS_URL".to_owned());
+    }
     for (name, url) in [
         ("ARCHIVE_WRITE_URL", &settings.archive_write_url),
         ("ARCHIVE_READ_URL", &settings.archive_read_url),
     ] {
-        if let Some(url) = url {
-            way.check(url).map_err(|error| format!("{name}: {error}"))?;
+        match url {
+            Some(url) => way.check(url).map_err(|error| format!("{name}: {error}"))?,
+            None if parted => {
+                return Err(format!(
+                    "CLUSTER_MODE=sharded has each server keep what came in at it, and an archive all: it needs {name}"
+                ));
+            }
+            None => {}
         }
     }
     Ok(())
@@ -141,7 +164,7 @@ impl Archive {
     pub fn open(
         settings: &Settings,
         engine: &Engine,
-        cluster: Option<&Arc<Cluster>>,
+        (cluster, parted): (Option<&Arc<Cluster>>, Option<Parted>),
         clock: &Clock,
         telemetry: &Telemetry,
     ) -> io::Result<Option<Arc<Self>>> {
@@ -154,7 +177,8 @@ impl Archive {
             DataDir::Path(path) => Some(path.join(FOLDER)),
         };
         let since_ms = since(folder.as_deref(), engine, clock.now_ms())?;
-        let leased = cluster.map(|cluster| Leased {
+        let shared = cluster.filter(|_| parted.is_none());
+        let leased = shared.map(|cluster| Leased {
             cluster: Arc::clone(cluster),
             work: cluster.bus().leases().work("arch", Spread::Partitions),
         });
@@ -184,6 +208,7 @@ impl Archive {
             sending: sending.transpose()?,
             reader: reader.transpose()?,
             leased,
+            parted,
             since_ms,
             clock: clock.clone(),
             foreign: telemetry.counter(
@@ -256,11 +281,49 @@ impl Archive {
     }
 
     /// From this moment on the own history has all of a tenant's samples, and the store is not
-    /// asked.
+    /// asked; never, where this server has a part of them.
     #[must_use]
     pub fn floor_ms(&self, engine: &Engine, tenant: &Tenant) -> i64 {
+        if self.parted.is_some() {
+            return i64::MAX;
+        }
         let now_ms = self.clock.now_ms();
         query::raw_since(engine, tenant, now_ms).max(self.since_ms)
+    }
+
+    /// Whether this server has only a part of what the store has, at any time.
+    #[must_use]
+    pub fn has_what_others_have(&self) -> bool {
+        self.parted.is_some()
+    }
+
+    /// A tenant's samples of other servers that somebody here wants.
+    #[must_use]
+    pub fn guests_of(&self, tenant: &str) -> Option<(&Engine, Arc<Tenant>)> {
+        let guests = &*self.parted.as_ref()?.guests;
+        Some((guests, guests.known_tenant(tenant)?))
+    }
+
+    /// How long the oldest sample has waited here that the store does not have yet, in
+    /// milliseconds.
+    #[must_use]
+    pub fn lag_ms(&self) -> i64 {
+        let oldest_ms = self.view().and_then(|view| view.oldest_waiting_ms);
+        oldest_ms.map_or(0, |at_ms| (self.clock.now_ms() - at_ms).max(0))
+    }
+
+    /// What is to be said of an answer that reaches up to `until_ms`, where it may lack the newest
+    /// samples that came in at other servers.
+    #[must_use]
+    pub fn may_lack(&self, until_ms: i64) -> Option<String> {
+        let view = self.parted.as_ref()?.cluster.view();
+        let others = view.count() > 1;
+        let lags = view.live.iter().map(|member| member.archive_lag_ms);
+        let lag_ms = lags.max().unwrap_or_default().max(self.lag_ms());
+        let lag_s = (lag_ms.saturating_add(999) / 1_000).max(1);
+        (others && until_ms > self.clock.now_ms() - lag_s * 1_000).then(|| {
+            format!("partial: newest samples of series sent elsewhere may lag by {lag_s} s")
+        })
     }
 
     /// Whether the store can be asked.

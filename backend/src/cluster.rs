@@ -97,6 +97,9 @@ impl Cluster {
             ..pulseboard_bus::Settings::new(address, settings.instance.clone())
         })?;
         let redis = Arc::new(redis);
+        redis.common().say(|member| {
+            member.mode = settings.cluster_mode.name().to_owned();
+        });
         Ok(Some(Arc::new(Self {
             bus: Arc::clone(&redis) as Arc<dyn Bus>,
             redis,

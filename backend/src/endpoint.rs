@@ -29,3 +29,4 @@ pub mod stream;
 pub mod tickets;
 pub mod tokens;
 pub mod track;
+mod whole;

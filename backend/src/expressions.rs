@@ -32,7 +32,10 @@ use pulseboard_promql::{
 use pulseboard_series::{KeyRef, key::write_quoted};
 
 use self::older::{Older, joined};
-use crate::archive::{Archive, Found, Without};
+use crate::{
+    archive::{Archive, Found, Without},
+    elsewhere::{Elsewhere, Want},
+};
 
 /// Samples of this many points are about as dear as looking at one series.
 const WORK_A_STEP: u64 = 64;
@@ -54,6 +57,8 @@ pub struct TenantSeries<'a> {
     /// Of who asks the same again and again.
     known: Option<&'a KnownSelectors>,
     older: Option<Older<'a>>,
+    /// Of who asks the same again and again, where other servers have samples, too.
+    wants: Option<&'a Wants>,
     /// What is to be said of the answer besides.
     warnings: RefCell<Vec<String>>,
 }
@@ -69,6 +74,7 @@ impl<'a> TenantSeries<'a> {
             texts: RefCell::default(),
             known: None,
             older: None,
+            wants: None,
             warnings: RefCell::default(),
         }
     }
@@ -96,6 +102,19 @@ impl<'a> TenantSeries<'a> {
         self
     }
 
+    /// With what came in at other servers, where this one has only a part; else what came in here
+    /// is all that is wanted.
+    #[must_use]
+    pub fn with_others(self, archive: Option<&'a Arc<Archive>>) -> Self {
+        self.with_archive(archive.filter(|archive| archive.has_what_others_have()))
+    }
+
+    /// As one that asks the same again and again, and is to have what comes in elsewhere at once.
+    #[must_use]
+    pub fn wanting(self, wants: Option<&'a Wants>) -> Self {
+        Self { wants, ..self }
+    }
+
     /// Whether an evaluation failed for the archive: the next one does without, and says so.
     pub fn does_without_archive(&mut self) -> bool {
         let why = self.older.as_ref().and_then(|older| older.missing.take());
@@ -107,10 +126,16 @@ impl<'a> TenantSeries<'a> {
         let held = self.cost.held_bytes();
         self.cost.let_go(held.saturating_sub(older.held));
         self.texts.take();
-        let before = pulseboard_shared::Timestamp::from_millis(older.before_ms);
-        self.warnings.borrow_mut().push(format!(
-            "partial: {why}; before {before} there is only what the own history has"
-        ));
+        let rest = match older.archive.has_what_others_have() {
+            true => "there is only what came in at this server".to_owned(),
+            false => {
+                let before = pulseboard_shared::Timestamp::from_millis(older.before_ms);
+                format!("before {before} there is only what the own history has")
+            }
+        };
+        // What else was said is of an answer that is not given.
+        self.warnings
+            .replace(vec![format!("partial: {why}; {rest}")]);
         true
     }
 
@@ -132,6 +157,9 @@ impl<'a> TenantSeries<'a> {
         let from_ms = hints.after_ms.saturating_add(1).max(0);
         let to_ms = hints.until_ms.saturating_add(1);
         let counting = counting(hints);
+        if let Some(wants) = self.wants {
+            wants.add(&self.tenant.name, &selector);
+        }
         let asked = older.archive.samples(
             &self.tenant.name,
             matchers,
@@ -139,7 +167,7 @@ impl<'a> TenantSeries<'a> {
             self.cost,
             counting == Counting::Read,
         );
-        let (mut found, bytes) = asked.map_err(|without| match without {
+        let (mut found, mut bytes) = asked.map_err(|without| match without {
             Without::Spent(why) => spent(why),
             Without::Missing(why) => {
                 let error = EvalError::Storage(why.clone());
@@ -147,6 +175,13 @@ impl<'a> TenantSeries<'a> {
                 error
             }
         })?;
+        bytes += self.read_guests(older, &selector, (from_ms, to_ms), hints, &mut found)?;
+        if let Some(what) = older.archive.may_lack(hints.until_ms) {
+            let mut warnings = self.warnings.borrow_mut();
+            if !warnings.contains(&what) {
+                warnings.push(what);
+            }
+        }
         let read = self.read_both(&selector, (from_ms, to_ms), hints, &mut found, each);
         let handed = read.and_then(|()| {
             let mut part = Samples::default();
@@ -159,6 +194,40 @@ impl<'a> TenantSeries<'a> {
         });
         self.cost.let_go(bytes);
         handed
+    }
+
+    /// Puts what has just come in at other servers to what the archive has; the bytes that are held
+    /// for it.
+    fn read_guests(
+        &self,
+        older: &Older<'_>,
+        selector: &Selector,
+        stretch: (i64, i64),
+        hints: &Hints,
+        found: &mut Found,
+    ) -> Result<usize, EvalError> {
+        let Some((engine, tenant)) = older.archive.guests_of(&self.tenant.name) else {
+            return Ok(0);
+        };
+        let mut bytes = 0;
+        query::raw(
+            engine,
+            &tenant,
+            selector,
+            stretch,
+            (self.cost, counting(hints)),
+            &mut |key, samples| {
+                let labels = self.labels(key, |_| true).map_err(ReadError)?;
+                let more = size_of_val(samples);
+                self.cost.hold(more).map_err(|why| ReadError(spent(why)))?;
+                bytes += more;
+                let known = found.entry(labels).or_default();
+                *known = joined(known, samples);
+                Ok(())
+            },
+        )
+        .map_err(|ReadError(error)| error)?;
+        Ok(bytes)
     }
 
     /// Hands on what the engine has, each series with what was found of it elsewhere.
@@ -203,6 +272,38 @@ impl<'a> TenantSeries<'a> {
             self.cost.let_go(made.freed - made.taken);
         }
         Ok(made.labels)
+    }
+}
+
+/// Selectors of which somebody who asks again and again wants what comes in elsewhere; further ones
+/// are read from the archive.
+const WANTS_MAX: usize = 32;
+
+/// Selectors that are read again and again, of which samples of other servers come here meanwhile.
+#[derive(Debug)]
+pub struct Wants {
+    elsewhere: Arc<Elsewhere>,
+    /// By selector; `None` where there was no room. Leaf lock.
+    all: Mutex<HashMap<String, Option<Arc<Want>>>>,
+}
+
+impl Wants {
+    /// Nothing is wanted yet.
+    #[must_use]
+    pub fn new(elsewhere: &Arc<Elsewhere>) -> Self {
+        Self {
+            elsewhere: Arc::clone(elsewhere),
+            all: Mutex::default(),
+        }
+    }
+
+    fn add(&self, tenant: &str, selector: &Selector) {
+        let text = selector.to_string();
+        let mut all = self.all.lock();
+        if all.len() < WANTS_MAX && !all.contains_key(&text) {
+            let want = self.elsewhere.want(tenant, selector);
+            all.insert(text, want);
+        }
     }
 }
 

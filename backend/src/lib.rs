@@ -23,7 +23,9 @@
 //! | `ingest-send` (thread), where there are several servers | what was taken in here and waits for the others | a frame, an answer of the bus | 32 MiB wait: the rest is sent from the history's log (coalesce) |
 //! | `ingest-again` (thread), likewise | what was missed | the bus is there again | one entry at a time, half of the time; 1 GiB of the log is held: then the oldest goes, and is counted |
 //! | `ingest-take` (thread), likewise | places in the log of each partition | an entry, the clock | 64 MiB wait: the rest is read from Redis again (coalesce) |
-//! | `live_query::flush::flush` | nothing | a watched series that grew | one entry a feed (coalesce) |
+//! | `live_query::flush::flush` | nothing | a watched series that grew, here or for another server | one entry a feed (coalesce) |
+//! | `elsewhere::Elsewhere::hear`, with `CLUSTER_MODE=sharded` | nothing; series are found on threads that may block | samples of other servers, what they want | 1 024 frames wait: dropped and counted (reject) |
+//! | `elsewhere::Elsewhere::keep`, likewise | nothing; guests are let go and series counted on threads that may block | what is newly watched, the clock | one after the other |
 //! | `live_expression::run` | nothing; evaluates on threads that may block, with a turn; what it read is kept for the next step where it can be (`followed`, 64 MiB in all) | the clock, at each step of what is watched | two at once; one that takes long is evaluated less often |
 //! | `server::statsd::run` | nothing | datagrams | 4 096 datagrams and 4 MiB wait: dropped and counted (reject) |
 //! | `statsd` (thread) | sums between flushes | a datagram, the clock | 100 000 metrics: refused and counted (reject) |
@@ -64,6 +66,7 @@ pub mod archive;
 pub mod base;
 pub mod certificate;
 pub mod cluster;
+pub mod elsewhere;
 pub mod endpoint;
 pub mod expressions;
 pub mod forwarding;

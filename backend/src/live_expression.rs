@@ -36,8 +36,10 @@ use self::{
     followed::{Kept, KeptSeries, Ledger},
 };
 use crate::{
+    archive::Archive,
     base::clock::Clock,
-    expressions::{Evaluating, TenantSeries},
+    elsewhere::Elsewhere,
+    expressions::{Evaluating, TenantSeries, Wants},
     questions::{Questions, Working},
     shares::{CallerKeys, Share},
     watchable::{AllWatched, Place, Viewers},
@@ -65,6 +67,15 @@ const LOG: Bounds = Bounds {
     lag: 256,
 };
 
+/// Where samples of other servers are.
+#[derive(Clone, Debug)]
+pub struct Others {
+    /// It has all, a while later.
+    pub archive: Arc<Archive>,
+    /// What has just come.
+    pub elsewhere: Arc<Elsewhere>,
+}
+
 /// All expressions that somebody watches.
 pub struct LiveExpressions {
     engine: Arc<Engine>,
@@ -72,6 +83,8 @@ pub struct LiveExpressions {
     fanout: Fanout,
     questions: Arc<Questions>,
     evaluating: Evaluating,
+    /// Where this server has only a part of the samples.
+    others: Option<Others>,
     known: Arc<AllWatched<LiveExpression>>,
     next_id: AtomicU64,
     /// What all keep between their steps.
@@ -109,11 +122,19 @@ impl LiveExpressions {
             fanout: fanout.clone(),
             questions,
             evaluating,
+            others: None,
             // Rooms count from one and selectors from 2^32; all share a viewer.
             next_id: AtomicU64::new(1 << 48),
             ledger: Ledger::default(),
             more: Notify::new(),
         }
+    }
+
+    /// Expressions are of what came in at other servers, too.
+    #[must_use]
+    pub fn with(mut self, others: Option<Others>) -> Self {
+        self.others = others;
+        self
     }
 
     /// A place at an expression, which is evaluated from its next step on where nobody watched it.
@@ -128,6 +149,7 @@ impl LiveExpressions {
     ) -> Place<LiveExpression> {
         let step_ms = step_ms.clamp(STEP_MIN_MS, STEP_MAX_MS);
         let key = (tenant.name.clone(), expr.to_string(), step_ms);
+        let others = self.others.as_ref();
         let make = |key| {
             let now_ms = self.clock.now_ms();
             Ok::<_, Infallible>(Arc::new(LiveExpression {
@@ -145,6 +167,7 @@ impl LiveExpressions {
                 viewers: Viewers::new(self.clock.steady_ms()),
                 shown: Mutex::default(),
                 kept: Kept::new(&self.ledger),
+                wants: others.map(|others| Wants::new(&others.elsewhere)),
             }))
         };
         let Ok(place) = self.known.enter(key, vec![share], make);
@@ -180,16 +203,17 @@ impl LiveExpressions {
         (back_ms, step_ms): (i64, i64),
         working: &Working,
     ) -> Result<Vec<RangeSeries>, EvalError> {
-        let series = self.series(expression, working);
+        let mut series = self.series(expression, working);
         let end_ms = self.clock.now_ms().div_euclid(step_ms) * step_ms;
         let times = (end_ms - back_ms, end_ms, step_ms);
-        let (matrix, _) = range(
-            &expression.expr,
-            times,
-            &series,
-            &series,
-            self.evaluating.options(),
-        )?;
+        let options = self.evaluating.options();
+        let (matrix, _) = loop {
+            match range(&expression.expr, times, &series, &series, options) {
+                Ok(answer) => break answer,
+                Err(_) if series.does_without_archive() => {}
+                Err(error) => return Err(error),
+            }
+        };
         if matrix.len() > SERIES_MAX {
             return Err(too_many(matrix.len()));
         }
@@ -214,7 +238,10 @@ impl LiveExpressions {
         expression: &'a LiveExpression,
         working: &'a Working,
     ) -> TenantSeries<'a> {
+        let archive = self.others.as_ref().map(|others| &others.archive);
         TenantSeries::new(&self.engine, &expression.tenant, &working.cost)
+            .with_others(archive)
+            .wanting(expression.wants.as_ref())
     }
 
     /// Evaluates what is due, until `stopping`.
@@ -277,8 +304,13 @@ impl LiveExpressions {
                     at_ms,
                     step_ms: one.step_ms,
                 };
-                let answer = instant(&one.expr, at_ms, &kept, &series, all.evaluating.options())
-                    .map(|(answer, _)| answer);
+                let options = all.evaluating.options();
+                let answer = match all.others {
+                    None => instant(&one.expr, at_ms, &kept, &series, options),
+                    // What is kept follows what comes in here alone.
+                    Some(_) => instant(&one.expr, at_ms, &series, &series, options),
+                };
+                let answer = answer.map(|(answer, _)| answer);
                 one.kept.end_step();
                 (answer, began.elapsed())
             })

@@ -38,13 +38,14 @@ use tokio::sync::mpsc;
 use self::{
     catalog::CatalogFeed,
     flush::{Due, Flushable, LastFlush},
-    selector_feed::{LiveQuery, LiveQueryKey},
+    selector_feed::{Guests, LiveQuery, LiveQueryKey},
 };
 use crate::{
     base::{
         clock::Clock,
         telemetry::{Limit, Telemetry},
     },
+    elsewhere::{Elsewhere, RELAYS_MAX},
     shares::{CallerKeys, Refused, Share, ShareLimits, Shares},
     ticks::builtin_series::BuiltInSeries,
     watchable::{AllWatched, Place, Viewers},
@@ -70,9 +71,9 @@ const CATALOGS_MAX: usize = 4_096;
 /// Of these, made by one connection, which speaks for one tenant.
 const CATALOGS_PER_CLIENT_MAX: usize = 2;
 
-/// Feeds that can be due at once: all selectors and all tenants' catalogs, and as many again that
-/// have ended while they were due.
-const DUES_MAX: usize = 2 * (WATCHED_MAX + TENANTS_MAX);
+/// What can be due at once: all selectors, each for what comes here and what comes elsewhere, all
+/// tenants' catalogs, what goes to other servers, and as many again that have ended meanwhile.
+const DUES_MAX: usize = 2 * (2 * WATCHED_MAX + TENANTS_MAX + RELAYS_MAX);
 
 /// What a viewer that reads slowly, or comes back, can still get.
 const WATCH_LOG: Bounds = Bounds {
@@ -97,6 +98,8 @@ pub struct LiveQueries {
     next_id: AtomicU64,
     /// To the flusher: at most one entry for each feed is on its way.
     due: mpsc::Sender<Due>,
+    /// Where other servers have samples that this one has not.
+    elsewhere: Option<Arc<Elsewhere>>,
 }
 
 /// Why a selector cannot be watched.
@@ -146,8 +149,22 @@ impl LiveQueries {
             // Rooms count from one; these share a viewer with them.
             next_id: AtomicU64::new(1 << 32),
             due,
+            elsewhere: None,
         };
         (live_queries, dues)
+    }
+
+    /// Where what is due goes, for others whose frames are made in the same way.
+    #[must_use]
+    pub fn dues(&self) -> mpsc::Sender<Due> {
+        self.due.clone()
+    }
+
+    /// What is watched has samples of other servers, too.
+    #[must_use]
+    pub fn with(mut self, elsewhere: Option<Arc<Elsewhere>>) -> Self {
+        self.elsewhere = elsewhere;
+        self
     }
 
     /// A share of what may be watched, for one selector.
@@ -194,12 +211,30 @@ impl LiveQueries {
             engine: Arc::clone(&self.engine),
             tenant: Arc::clone(tenant),
             tap: Arc::new(SeriesTap::new(selector.clone(), self.waker(weak))),
+            guests: self.guests(tenant, selector, weak),
             is_seated: AtomicBool::new(false),
             feed: Feed::of_tenant(&tenant.name, epoch, WATCH_LOG, &self.fanout),
             viewers: Viewers::new(self.clock.steady_ms()),
             flushed: LastFlush::default(),
             kept_by: Mutex::default(),
             flushing: Mutex::default(),
+        })
+    }
+
+    /// What comes of it elsewhere; `None` where all comes here, or there is no room for that.
+    fn guests(
+        &self,
+        tenant: &Tenant,
+        selector: &Selector,
+        feed: &Weak<LiveQuery>,
+    ) -> Option<Guests> {
+        let elsewhere = self.elsewhere.as_ref()?;
+        let engine = Arc::clone(elsewhere.guests());
+        Some(Guests {
+            tenant: engine.tenant(&tenant.name).ok()?,
+            engine,
+            tap: Arc::new(SeriesTap::new(selector.clone(), self.waker(feed))),
+            _want: elsewhere.want(&tenant.name, selector)?,
         })
     }
 

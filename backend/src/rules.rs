@@ -65,6 +65,7 @@ pub use self::{
 };
 use crate::{
     alerts::Alerts,
+    archive::Archive,
     base::{
         clock::Clock,
         documents::{Documents, Expected},
@@ -80,6 +81,11 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// So long after a group should have been evaluated, and none was, something is wrong.
 const SILENT_MS_MAX: i64 = 60_000;
+
+/// What came in at other servers, and this one has not, is in the archive by then: stores show the
+/// first samples of a series seconds after they took them. Rules of a service that is so parted
+/// look at the time so far back, unless their group says otherwise.
+const ARCHIVED_AFTER_MS: i64 = 30_000;
 
 /// A group that is there.
 struct Held {
@@ -153,6 +159,8 @@ pub struct Rules {
     documents: Arc<Documents>,
     /// Where there are other servers.
     alike: Option<Arc<Alike>>,
+    /// Where those have samples that this one has not.
+    archive: Option<Arc<Archive>>,
     globs: Vec<String>,
     interval_ms: i64,
     tick_ms: i64,
@@ -193,6 +201,7 @@ impl Rules {
         clock: Clock,
         alerts: &Arc<Alerts>,
         (documents, alike): (&Arc<Documents>, Option<&Arc<Alike>>),
+        archive: Option<&Arc<Archive>>,
         (telemetry, evaluating): (&Telemetry, Evaluating),
     ) -> Arc<Self> {
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -202,6 +211,9 @@ impl Rules {
             alerts: Arc::clone(alerts),
             documents: Arc::clone(documents),
             alike: alike.cloned(),
+            archive: archive
+                .filter(|archive| archive.has_what_others_have())
+                .cloned(),
             globs: settings.rule_files.clone(),
             interval_ms: millis(settings.rule_interval),
             tick_ms: millis(settings.metric_interval),
@@ -325,7 +337,10 @@ impl Rules {
     fn defaults(&self, config: &FromConfig) -> Defaults {
         Defaults {
             interval_ms: config.interval_ms.unwrap_or(self.interval_ms),
-            query_offset_ms: config.query_offset_ms,
+            query_offset_ms: match &self.archive {
+                Some(_) => config.query_offset_ms.max(ARCHIVED_AFTER_MS),
+                None => config.query_offset_ms,
+            },
         }
     }
 

@@ -7,26 +7,33 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use pulseboard_bus::{Partition, Spread};
 use pulseboard_engine::{DEFAULT_TENANT, Engine};
 use pulseboard_forward::Forwarding;
 use pulseboard_scrape::{
-    Alertmanagers, Config, Handed, LabelSet, Manager, NotTaken, Sink, Snapshot, WallClock, config,
-    metadata::Metric,
+    Alertmanagers, Config, Handed, Health, LabelSet, Manager, NotTaken, Sink, Snapshot, Status,
+    Turns, WallClock, config, metadata::Metric,
 };
+use pulseboard_series::Batch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     archive::Archive,
     base::clock::Clock,
+    cluster::Cluster,
     expressions::Evaluating,
     forwarding,
     refusals::{Refusals, Sent},
     rules::FromConfig,
     settings::Settings,
 };
+
+/// What was told of a target before this is no longer how it is.
+const SEEN_MS: i64 = 5 * 60_000;
 
 /// The file and what is scraped by it.
 #[derive(Debug)]
@@ -35,6 +42,7 @@ pub struct Scraping {
     engine: Arc<Engine>,
     refusals: Arc<Refusals>,
     clock: Clock,
+    cluster: Option<Arc<Cluster>>,
     loaded: Mutex<Loaded>,
     started: Arc<OnceLock<Started>>,
     forwarding: Arc<Forwarding>,
@@ -88,6 +96,18 @@ pub fn check(file: Option<&Path>) -> Result<Option<Config>, String> {
         .map_err(|error| format!("PROMETHEUS_CONFIG={error}"))
 }
 
+/// Whose turn a target is, of several servers: whoever holds the lease of the part that it falls
+/// into. One that reaches nobody scrapes all: it cannot know who else lives.
+fn turns(cluster: Option<&Arc<Cluster>>) -> Turns {
+    let Some(cluster) = cluster.cloned() else {
+        return Turns::all();
+    };
+    let work = cluster.bus().leases().work("scrape", Spread::Partitions);
+    Turns::new(move |endpoint| {
+        cluster.is_alone() || work.token(Partition::of(&endpoint.name())).is_some()
+    })
+}
+
 fn millis(period: config::Period) -> i64 {
     i64::try_from(period.as_millis()).unwrap_or(i64::MAX)
 }
@@ -126,7 +146,7 @@ impl Scraping {
         refusals: &Arc<Refusals>,
         clock: Clock,
         evaluating: Evaluating,
-        archive: Option<Arc<Archive>>,
+        (cluster, archive): (Option<Arc<Cluster>>, Option<Arc<Archive>>),
     ) -> Self {
         let started: Arc<OnceLock<Started>> = Arc::default();
         let told = Arc::downgrade(&started);
@@ -145,6 +165,7 @@ impl Scraping {
             forwarding: forwarding::begin(settings, engine, clock.clone(), describe, archive),
             alertmanagers: Alertmanagers::new(),
             clock,
+            cluster,
             loaded: Mutex::default(),
             started,
             evaluating,
@@ -175,7 +196,13 @@ impl Scraping {
         self.started.get_or_init(|| {
             let now = WallClock::new(move || clock.now_ms());
             Started {
-                manager: Manager::start(Arc::new(sink), now, tasks.clone(), stop.clone()),
+                manager: Manager::start_among(
+                    Arc::new(sink),
+                    now,
+                    turns(self.cluster.as_ref()),
+                    tasks.clone(),
+                    stop.clone(),
+                ),
                 tasks,
                 stop,
             }
@@ -252,13 +279,59 @@ impl Scraping {
         self.loaded.lock().state.clone()
     }
 
-    /// Targets of one job or of all.
+    /// Targets of one job or of all. Of one that another server scrapes, what its samples say.
     #[must_use]
     pub fn snapshot(&self, pool: Option<&str>) -> Snapshot {
         let started = self.started.get();
-        started
+        let mut snapshot = started
             .map(|started| started.manager.snapshot(pool))
-            .unwrap_or_default()
+            .unwrap_or_default();
+        for target in &mut snapshot.active {
+            if target.status.is_elsewhere {
+                target.status = self.seen(&target.endpoint.labels);
+            }
+        }
+        snapshot
+    }
+
+    /// How a target is by the newest samples that tell of it.
+    fn seen(&self, labels: &LabelSet) -> Status {
+        let mut status = Status {
+            is_elsewhere: true,
+            ..Status::default()
+        };
+        let since_ms = self.clock.now_ms() - SEEN_MS;
+        let newest = |name| self.newest(name, labels).filter(|(at, _)| *at >= since_ms);
+        let Some((at_ms, up)) = newest("up") else {
+            return status;
+        };
+        status.last_scrape_ms = at_ms;
+        if up > 0.0 {
+            status.health = Health::Up;
+        } else {
+            status.health = Health::Down;
+            status.last_error = "another server scrapes it, and knows why it is down".to_owned();
+        }
+        if let Some((_, seconds)) = newest("scrape_duration_seconds") {
+            status.last_duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        }
+        status
+    }
+
+    /// The newest sample of what is told of a target.
+    fn newest(&self, name: &str, labels: &LabelSet) -> Option<(i64, f64)> {
+        let tenant = self.engine.known_tenant(DEFAULT_TENANT)?;
+        let mut batch = Batch::new();
+        let row = batch.begin(&[name]).and_then(|()| {
+            labels
+                .iter()
+                .try_for_each(|(name, value)| batch.label(name, value))?;
+            batch.finish(1, None, 0.0)
+        });
+        row.ok()?;
+        let key = batch.key(batch.rows().first()?);
+        let newest = self.engine.last_of(&tenant, key.as_bytes())?;
+        newest.1.is_finite().then_some(newest)
     }
 
     /// Names of the jobs.

@@ -211,7 +211,8 @@ settings! {
         parse: parse::whole::<1_048_576, 1_099_511_627_776>,
         accepts: "a whole number of bytes from 1048576 to 1099511627776",
     }
-    /// How several servers share the work; replicated has every server keep everything.
+    /// How several servers share samples: replicated has every server keep all of them; sharded has
+    /// each keep what came in at it, and the archive (ARCHIVE_WRITE_URL, ARCHIVE_READ_URL) all.
     cluster_mode: ClusterMode {
         env: "CLUSTER_MODE",
         flag: Some("cluster-mode"),
@@ -219,7 +220,7 @@ settings! {
         default: "replicated",
         form: ValueKind::Single,
         parse: parse::cluster_mode,
-        accepts: "replicated; sharded, for more series than one machine holds, is not there yet",
+        accepts: "replicated or sharded",
     }
     /// With several servers, a server that is told to stop sends its viewers to the others over
     /// this time, in seconds, while it answers /readyz with 503 and everything else as before.

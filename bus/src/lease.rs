@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::{
     error::BusError,
     hub::{Hub, now_ms},
+    members::View,
     route::{PARTITIONS, Partition},
     scripts::Name,
     value,
@@ -118,15 +119,23 @@ impl Leases {
     }
 
     /// Renews what we hold, takes up to our share of the rest, and lets go of what is beyond it.
-    pub(crate) async fn renew(&self, hub: &Hub, live: usize) {
+    pub(crate) async fn renew(&self, hub: &Hub, view: &View) {
         let works = self.works();
         if works.is_empty() {
             return;
         }
-        let live = heard(hub).await.unwrap_or(live).clamp(1, live.max(1));
+        let heard = heard(hub).await.unwrap_or(view.count());
         for work in works {
-            work.renew(hub, live).await;
+            // Not all of them may have the settings by which it is done.
+            let live = view.count_of(work.name);
+            work.renew(hub, heard.clamp(1, live)).await;
         }
+    }
+
+    /// The kinds of work that are done here, whether or not we hold something of them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let works = self.works.lock();
+        works.iter().map(|work| work.name.to_owned()).collect()
     }
 
     /// Gives everything back.

@@ -20,7 +20,7 @@
 //! | `scripts` | what Redis runs |
 //! | `hub`, `feeds` | what all parts share; who watches what |
 //! | `link`, `session`, `dial`, `check` | finding primaries; one connection's life, how it is made, whether it will do |
-//! | [`members`], [`lease`], [`counts`], [`incidents`], [`shelf`], [`cluster`] | who is there, who does what, what was counted, what goes on, what all have a copy of, the rest |
+//! | [`members`], [`lease`], [`counts`], [`incidents`], [`shelf`], [`wanted`], [`cluster`] | who is there, who does what, what was counted, what goes on, what all have a copy of, what each wants of the others, the rest |
 
 mod batch;
 pub mod bus;
@@ -50,6 +50,7 @@ mod shared;
 pub mod shelf;
 pub mod sink;
 mod value;
+pub mod wanted;
 
 pub use bus::Bus;
 pub use cluster::{Asked, Cluster, Document, Figure, Granted, Others, Put, Reports, Space, Table};

@@ -62,8 +62,23 @@ pub struct Member {
     pub ready: bool,
     /// What it does for all: kinds of work, and how many leases of each it holds.
     pub leases: BTreeMap<String, usize>,
+    /// The kinds of work that it would do; one of before there was this says none.
+    pub works: Vec<String>,
+    /// How servers share samples where it is; one of before there was this has all of them.
+    pub mode: String,
+    /// How long the oldest sample has waited there that the archive does not have yet.
+    pub archive_lag_ms: i64,
     /// Digest of what has to be alike everywhere, such as the tokens that are given as a setting.
     pub alike: String,
+}
+
+impl Member {
+    fn mode(&self) -> &str {
+        match &*self.mode {
+            "" => "replicated",
+            mode => mode,
+        }
+    }
 }
 
 /// Why a server is not to be sent anybody yet.
@@ -87,6 +102,16 @@ pub enum NotReady {
         /// The newest.
         max: u32,
     },
+    /// It keeps samples in another way.
+    #[error(
+        "the other servers keep samples as CLUSTER_MODE={theirs} has it, and this one as {own}"
+    )]
+    Mode {
+        /// As those that were there before.
+        theirs: String,
+        /// As this one.
+        own: String,
+    },
     /// The clocks differ.
     #[error("the clock differs from that of Redis by {0} ms")]
     Clock(i64),
@@ -106,6 +131,14 @@ impl View {
     #[must_use]
     pub fn count(&self) -> usize {
         self.live.len().max(1)
+    }
+
+    /// How many of those that live take part in a kind of work; 1 where nobody was heard.
+    pub(crate) fn count_of(&self, work: &str) -> usize {
+        let takes_part = |member: &&Member| {
+            member.works.is_empty() || member.works.iter().any(|known| known == work)
+        };
+        self.live.iter().filter(takes_part).count().max(1)
     }
 
     /// Whether a member of this id lives.
@@ -230,6 +263,15 @@ impl Members {
             .or(needed.filter(|needed| *needed > max))
         {
             return Err(NotReady::Version { written, min, max });
+        }
+        // What one shares with all would be kept by some alone.
+        let is_before = |other: &&Member| age(other) < age(&own);
+        let differs = |other: &&Member| other.mode() != own.mode();
+        if let Some(other) = others().filter(is_before).find(differs) {
+            return Err(NotReady::Mode {
+                theirs: other.mode().to_owned(),
+                own: own.mode().to_owned(),
+            });
         }
         let skew = hub.figures.skew_ms.get();
         if skew.unsigned_abs() > u64::try_from(SKEW_MAX.as_millis()).unwrap_or(u64::MAX) {

@@ -151,6 +151,11 @@ impl Keys {
         self.at(partition, &format!("lease:{}", encoded(name)))
     }
 
+    /// Something that a partition has one of, such as `wt`.
+    pub(crate) fn of_partition(&self, partition: Partition, what: &str) -> String {
+        self.at(partition, what)
+    }
+
     /// Something that a tenant has one of, such as `trk`.
     pub(crate) fn tenant(&self, tenant: &str, what: &str) -> String {
         let partition = Partition::of(tenant);

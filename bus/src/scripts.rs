@@ -62,6 +62,12 @@ scripts! {
     Tell = "tell.lua";
     /// Some of them, as far as a limit of all leaves.
     Ask = "ask.lua";
+    /// Samples that this server wants from the others.
+    Want = "want.lua";
+    /// Tenants of whose samples some are wanted.
+    Wanting = "wanting.lua";
+    /// Which of them.
+    Wanted = "wanted.lua";
 }
 
 impl Name {

@@ -168,8 +168,10 @@ impl Redis {
                 _ = state.changed() => seconds.reset(),
             }
             let members = &self.cluster.members;
+            let works = self.leases.names();
+            members.change(|own| own.works = works);
             match members.beat(&self.hub).await {
-                Ok(()) => self.leases.renew(&self.hub, members.view().count()).await,
+                Ok(()) => self.leases.renew(&self.hub, &members.view()).await,
                 Err(error) => tracing::debug!(%error, "the others were not told that we are there"),
             }
             let figures = &self.hub.figures;

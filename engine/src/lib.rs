@@ -18,6 +18,7 @@
 //! | `slot` | a place in the table that may be kept |
 //! | `table` | the series of all tenants, in shards |
 //! | `maintenance` | maintenance: eviction, sealing into the history, time to live, memory |
+//! | [`census`] | which series there are, in a few bytes |
 //! | `onward`, `share` | who sends on what comes in, who has other servers take it in, too |
 //! | [`query`] | lists of series, ranges of time, live windows |
 //! | `late` | samples of a series that are older than its window, until the history has them |
@@ -33,6 +34,7 @@
 pub mod append;
 mod attach;
 mod candidates;
+pub mod census;
 pub mod cost;
 pub mod delete;
 pub mod engine;

@@ -58,6 +58,8 @@ pub struct Status {
     /// Samples that are too long to be stored, or that the sink did not take; they count among
     /// those scraped.
     pub refused: u64,
+    /// Another one scraped it at its last moment; nothing of the above is said then.
+    pub is_elsewhere: bool,
 }
 
 /// A target that is scraped.
@@ -131,6 +133,23 @@ impl ActiveTarget {
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Busy> {
         let is_free = !self.is_busy.swap(true, Ordering::AcqRel);
         is_free.then(|| Busy(Arc::clone(self)))
+    }
+
+    /// Another one scrapes it, and says when its series end. What was known of them is forgotten:
+    /// it would be wrong by the time that it is ours again.
+    pub(crate) fn leave_to_others(&self) {
+        // Whoever has it still hands on what it asked for before.
+        if let Some(mut series) = self.series.try_lock() {
+            series.tracked = Tracked::default();
+            series.was_scraped = false;
+        }
+        let mut status = self.status.lock();
+        if !status.is_elsewhere {
+            *status = Status {
+                is_elsewhere: true,
+                ..Status::default()
+            };
+        }
     }
 
     /// Ends its series: it is scraped no more.

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use crate::{
     exposition::{Buffers, Shape},
     metadata::Texts,
-    sink::{Sink, WallClock},
+    sink::{Sink, Turns, WallClock},
 };
 
 /// Of who names no `body_size_limit`.
@@ -22,6 +22,7 @@ const SPARE_BUFFER_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Context {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) clock: WallClock,
+    pub(crate) turns: Turns,
     pub(crate) texts: Texts,
     /// Memory of bodies that are read or wait for their turn.
     pub(crate) bodies: Bodies,
@@ -31,10 +32,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(sink: Arc<dyn Sink>, clock: WallClock) -> Self {
+    pub(crate) fn new(sink: Arc<dyn Sink>, clock: WallClock, turns: Turns) -> Self {
         Self {
             sink,
             clock,
+            turns,
             texts: Texts::default(),
             bodies: Bodies::default(),
             large: Semaphore::new(2),

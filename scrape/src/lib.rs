@@ -48,4 +48,4 @@ pub use alertmanagers::Alertmanagers;
 pub use config::Config;
 pub use labels::LabelSet;
 pub use manager::{Manager, Snapshot, TargetView};
-pub use sink::{Handed, NotTaken, Sink, WallClock};
+pub use sink::{Handed, NotTaken, Sink, Turns, WallClock};

@@ -22,7 +22,7 @@ use crate::{
     labels::LabelSet,
     metadata::{Metadata, Metric},
     scheduler::Scheduler,
-    sink::{Sink, WallClock},
+    sink::{Sink, Turns, WallClock},
     target::{self, Endpoint, Found},
 };
 
@@ -95,8 +95,21 @@ impl Manager {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
+        Self::start_among(sink, clock, Turns::all(), tasks, stop)
+    }
+
+    /// As [`Self::start`], beside others who scrape by the same file: of what is found only what
+    /// `turns` gives to this one is scraped, and everything is shown.
+    #[must_use]
+    pub fn start_among(
+        sink: Arc<dyn Sink>,
+        clock: WallClock,
+        turns: Turns,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let manager = Arc::new(Self {
-            context: Arc::new(Context::new(sink, clock)),
+            context: Arc::new(Context::new(sink, clock, turns)),
             scheduler: Arc::default(),
             pools: Mutex::default(),
             tasks: tasks.clone(),

@@ -83,7 +83,9 @@ impl Scheduler {
                 let now_ms = context.clock.now_ms();
                 let times = due.target.times();
                 let at_ms = times.stamp(now_ms);
-                if let Some(busy) = due.target.begin() {
+                if !context.turns.is_ours(&due.target.endpoint()) {
+                    due.target.leave_to_others();
+                } else if let Some(busy) = due.target.begin() {
                     let scraped = scrape(Arc::clone(&context), busy, at_ms);
                     tasks.spawn(stop.clone().run_until_cancelled_owned(scraped));
                 }

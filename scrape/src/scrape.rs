@@ -191,6 +191,7 @@ fn take(
         scraped: counts.scraped,
         kept: counts.kept,
         refused: refused.total,
+        is_elsewhere: false,
     };
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use pulseboard_series::{Batch, batch::Refused};
 
-use crate::labels::LabelSet;
+use crate::{labels::LabelSet, target::Endpoint};
 
 /// What one scrape of one target hands on.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,34 @@ pub struct NotTaken {
 pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// Takes all rows of a batch. What is not taken is the sink's to count.
     fn append(&self, handed: Handed<'_>) -> NotTaken;
+}
+
+/// Whose turn a target is, where several scrape by the same file. Asked at each of a target's
+/// moments, which are the same for all of them, and so must not wait.
+#[derive(Clone)]
+pub struct Turns(Arc<dyn Fn(&Endpoint) -> bool + Send + Sync>);
+
+impl Turns {
+    /// A target is ours at this moment where `is_ours` says so.
+    pub fn new(is_ours: impl Fn(&Endpoint) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_ours))
+    }
+
+    /// Nobody else scrapes.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::new(|_| true)
+    }
+
+    pub(crate) fn is_ours(&self, endpoint: &Endpoint) -> bool {
+        (self.0)(endpoint)
+    }
+}
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Turns")
+    }
 }
 
 /// Unix milliseconds now.

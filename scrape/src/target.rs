@@ -58,6 +58,21 @@ pub struct Endpoint {
     pub timeout: Period,
 }
 
+impl Endpoint {
+    /// What names it for all who find the same, whichever version they are.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mut name = self.url.clone();
+        for (label, value) in self.labels.iter() {
+            for part in [label, value] {
+                name.push('\0');
+                name.push_str(part);
+            }
+        }
+        name
+    }
+}
+
 /// What became of something that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {

@@ -52,6 +52,7 @@ const SERVER: &[&[&str]] = &[
         "scraping",
         "forwarding",
         "archive",
+        "elsewhere",
         "incidents",
         "notifying",
     ],

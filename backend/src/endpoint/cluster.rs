@@ -27,6 +27,10 @@ struct Service {
     reason: Option<Arc<str>>,
     /// How often what Redis holds was gone on with by another lineage of it.
     generation: i64,
+    /// Series that several of them have, where each has what came in at it; a guess where there
+    /// are many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series_at_several: Option<u64>,
     /// Those that live, oldest first.
     members: Vec<Listed>,
 }
@@ -60,12 +64,18 @@ pub async fn get_cluster(depot: &mut Depot) -> Result<Json<impl Serialize + use<
     caller::require_server(depot, "the servers are the whole service's")?;
     let app = http::app::app(depot)?;
     Ok(Json(match &app.cluster {
-        Some(cluster) => service(&app, cluster),
+        Some(cluster) => {
+            let several = match &app.elsewhere {
+                Some(elsewhere) => elsewhere.at_several().await,
+                None => None,
+            };
+            service(&app, cluster, several)
+        }
         None => single(&app),
     }))
 }
 
-fn service(app: &App, cluster: &Cluster) -> Service {
+fn service(app: &App, cluster: &Cluster, series_at_several: Option<u64>) -> Service {
     let alone = cluster.alone_since();
     let own = cluster.member();
     let view = cluster.view();
@@ -93,6 +103,7 @@ fn service(app: &App, cluster: &Cluster) -> Service {
         alone_since_ms: alone.as_ref().map(|(since_ms, _)| *since_ms),
         reason: alone.map(|(_, why)| why),
         generation: cluster.figures().generation.get(),
+        series_at_several,
         members: members.collect(),
     }
 }
@@ -105,6 +116,7 @@ fn single(app: &App) -> Service {
         alone_since_ms: None,
         reason: None,
         generation: 0,
+        series_at_several: None,
         members: vec![Listed {
             instance: instance.clone(),
             id: instance.clone(),

@@ -94,6 +94,7 @@ impl Collector for Figures {
         self.write_storage(&mut families)?;
         self.write_cluster(&mut families)?;
         self.write_ingest_log(&mut families)?;
+        self.write_elsewhere(&mut families)?;
         self.write_sent_on(&mut families)?;
         self.write_archived(&mut families)?;
         self.write_alertmanagers(&mut families)?;
@@ -193,6 +194,29 @@ impl Figures {
     }
 
     /// Samples that all servers have.
+    /// What comes from other servers and goes to them, where each has what came in at it.
+    fn write_elsewhere(&self, families: &mut Families) -> fmt::Result {
+        let Some(elsewhere) = &self.app.elsewhere else {
+            return Ok(());
+        };
+        let (wanted, relayed) = elsewhere.counts();
+        families.gauge(
+            "pulseboard_elsewhere_wanted",
+            "Selectors of which somebody here wants samples of other servers.",
+            wanted as f64,
+        )?;
+        families.gauge(
+            "pulseboard_elsewhere_relayed",
+            "Selectors of which other servers are sent the samples that come in here.",
+            relayed as f64,
+        )?;
+        families.gauge(
+            "pulseboard_elsewhere_series",
+            "Series of other servers of which somebody here wants samples.",
+            elsewhere.guests().series() as f64,
+        )
+    }
+
     fn write_ingest_log(&self, families: &mut Families) -> fmt::Result {
         let Some(log) = &self.app.ingest_log else {
             return Ok(());
@@ -543,12 +567,11 @@ impl Figures {
         let Some(view) = archive.and_then(|archive| archive.view()) else {
             return Ok(());
         };
-        let oldest_ms = view.oldest_waiting_ms;
-        let lag_ms = oldest_ms.map_or(0, |at_ms| self.app.clock.now_ms() - at_ms);
+        let lag_ms = archive.map_or(0, |archive| archive.lag_ms());
         families.gauge(
             "pulseboard_archive_lag_seconds",
             "How long the oldest sample has waited that the archive does not have yet.",
-            lag_ms.max(0) as f64 / 1000.0,
+            lag_ms as f64 / 1000.0,
         )?;
         families.counters(
             "pulseboard_archive_refused",

@@ -281,7 +281,8 @@ struct Asked {
 
 impl Asked {
     fn rehearse(&self, working: &Working) -> Result<Rehearsal, String> {
-        let series = TenantSeries::new(&self.app.storage.engine, &self.tenant, &working.cost);
+        let series = TenantSeries::new(&self.app.storage.engine, &self.tenant, &working.cost)
+            .with_others(self.app.archive.as_ref());
         let external_url = self.app.settings.external_address();
         let external_labels = self.app.scraping.for_rules().external_labels;
         let env = Env {

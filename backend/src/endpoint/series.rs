@@ -15,11 +15,12 @@ use pulseboard_engine::{
 };
 use pulseboard_shared::{
     Timestamp,
-    protocol::series::{SeriesWindows, WindowsAnswer},
+    protocol::series::{SeriesList, SeriesWindows, WindowsAnswer},
 };
 use salvo::{Depot, Request, Response, handler};
 use serde::Serialize;
 
+use super::whole;
 use crate::{
     app::App,
     base::{error::AppError, json::json_text},
@@ -37,6 +38,12 @@ const LIST_DEFAULT: usize = 100;
 
 /// A range without a beginning goes back this far.
 const RANGE_DEFAULT_MS: i64 = 3_600_000;
+
+/// The longest window.
+const WINDOWS_MS: i64 = 3_600_000;
+
+/// A rate looks back no further for the sample before its first step.
+const RATE_BACK_MS: i64 = 2 * 3_600_000;
 
 /// The tenant's series, page by page, searched by words.
 #[handler]
@@ -71,6 +78,14 @@ pub async fn list_series(
             ..asked
         };
         let (engine, cost) = (&worker.storage.engine, &working.cost);
+        if !is_newest {
+            let all = whole::list(&worker, &tenant, match_text.as_deref(), &asked, cost);
+            if let Some((list, partial)) = all.map_err(|failed| failed.told(&worker))? {
+                let text = write_whole_list(&worker, list, &partial, working.text());
+                let text = text.map_err(|error| worker.questions.refuse(&error))?;
+                return Ok(working.finish(text));
+            }
+        }
         let list = match is_newest {
             true => ListStream::newest(engine, &tenant, &asked, cost),
             false => ListStream::open(engine, &tenant, &asked, cost),
@@ -107,6 +122,32 @@ fn write_list(
     Ok(text.into_pieces())
 }
 
+/// Writes a list of series of all servers.
+fn write_whole_list(
+    app: &App,
+    mut list: SeriesList,
+    partial: &[String],
+    mut text: Text<'_>,
+) -> Result<Vec<Vec<u8>>, QueryError> {
+    for info in &mut list.series {
+        info.own = app.own.has(&list.tenant, &info.key);
+    }
+    let all = json_text(&list);
+    let open = all.strip_suffix('}').unwrap_or(&all);
+    text.push(open)?;
+    text.push(&partly(partial))?;
+    text.push("}")?;
+    Ok(text.into_pieces())
+}
+
+/// What is to be said of an answer besides, as its last field.
+fn partly(partial: &[String]) -> String {
+    match partial {
+        [] => String::new(),
+        all => format!(",\"partial\":{}", json_text(&all.join("; "))),
+    }
+}
+
 /// How the series of a selector did over the last minute, five minutes and hour.
 #[handler]
 pub async fn get_windows(
@@ -124,11 +165,18 @@ pub async fn get_windows(
     let windows = app.questions.ask(keys, move |working| {
         let selector = read_selector(&match_text)?;
         let now_ms = worker.clock.now_ms();
-        let (engine, cost) = (&worker.storage.engine, &working.cost);
+        let cost = &working.cost;
+        let stretch = (now_ms - WINDOWS_MS, now_ms + 1);
+        let all = whole::whole(&worker, &tenant, &match_text, stretch, cost);
+        let all = all.map_err(|failed| failed.told(&worker))?;
+        let (engine, tenant) = match &all {
+            Some(all) => (&all.engine, &all.tenant),
+            None => (&worker.storage.engine, &tenant),
+        };
         let windows = match few {
-            None => query::windows(engine, &tenant, &selector, now_ms, cost).map(Windows::All),
+            None => query::windows(engine, tenant, &selector, now_ms, cost).map(Windows::All),
             Some(few) => {
-                query::few_windows(engine, &tenant, &selector, few, now_ms, cost).map(Windows::Few)
+                query::few_windows(engine, tenant, &selector, few, now_ms, cost).map(Windows::Few)
             }
         };
         let mut text = working.text();
@@ -180,7 +228,7 @@ pub async fn get_range(
 /// server's `own`, what others pushed by the same names (it has labels) is left out.
 fn answer_range(
     app: &App,
-    tenant: &Tenant,
+    tenant: &Arc<Tenant>,
     (match_text, asked, own): (&str, RangeRequest, bool),
     answer: &mut Pieces,
 ) -> Result<(), Ended> {
@@ -189,7 +237,26 @@ fn answer_range(
         ..asked
     };
     let cost = Arc::clone(&answer.cost);
-    let mut stream = RangeStream::open(&app.storage.engine, tenant, &asked, &cost)?;
+    let all = match own {
+        true => None,
+        false => {
+            let back_ms = match asked.aggregation {
+                Aggregation::Rate => RATE_BACK_MS,
+                _ => 0,
+            };
+            let here = RangeStream::open(&app.storage.engine, tenant, &asked, &cost)?;
+            // As whole steps.
+            let (start_ms, end_ms) = (here.head().start_ms, here.head().end_ms);
+            drop(here);
+            let from_ms = start_ms.saturating_sub(back_ms);
+            whole::whole(app, tenant, match_text, (from_ms, end_ms), &cost)?
+        }
+    };
+    let (engine, tenant) = match &all {
+        Some(all) => (&all.engine, &all.tenant),
+        None => (&app.storage.engine, tenant),
+    };
+    let mut stream = RangeStream::open(engine, tenant, &asked, &cost)?;
     let head = json_text(stream.head());
     let Some(open) = head.strip_suffix("\"series\":[]}") else {
         tracing::error!("a range's head does not end with its series");
@@ -213,6 +280,9 @@ fn answer_range(
     if let Some(others) = stream.others() {
         answer.write(b",\"others\":")?;
         answer.write(json_text(others).as_bytes())?;
+    }
+    if let Some(all) = &all {
+        answer.write(partly(&all.partial).as_bytes())?;
     }
     answer.write(b"}")
 }

@@ -52,6 +52,18 @@ impl Places {
         .ok()
     }
 
+    /// Nothing is said any more: what comes from now on is in no ingest log, as what is there when
+    /// one is begun. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn forget(folder: &Path) -> io::Result<()> {
+        match fs::remove_file(file(folder)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// The same for servers that have taken in the same, and for no others.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -93,5 +105,8 @@ mod tests {
         assert_eq!(Places::read(folder.path()), Some(places));
         fs::write(file(folder.path()), "{").expect("written");
         assert_eq!(Places::read(folder.path()), None);
+        Places::forget(folder.path()).expect("gone");
+        Places::forget(folder.path()).expect("gone already");
+        assert!(!file(folder.path()).exists());
     }
 }

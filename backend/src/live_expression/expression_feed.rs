@@ -17,6 +17,7 @@ use pulseboard_shared::protocol::watch::{ExpressionMessage, SampleRun};
 use super::followed::Kept;
 use crate::{
     base::error::AppError,
+    expressions::Wants,
     shares::{CallerKeys, Share},
     watchable::{Viewers, WatchView, Watchable},
 };
@@ -46,6 +47,8 @@ pub struct LiveExpression {
     pub(super) shown: Mutex<BTreeMap<String, Labels>>,
     /// What it read, for the next step.
     pub(super) kept: Kept,
+    /// Of what it reads, where other servers have samples of it.
+    pub(super) wants: Option<Wants>,
 }
 
 impl LiveExpression {

@@ -22,6 +22,7 @@ use pulseboard_shared::protocol::watch::{SampleRun, WatchMessage};
 
 use super::flush::{Flushable, LastFlush};
 use crate::{
+    elsewhere::Want,
     shares::Share,
     watchable::{Viewers, WatchView, Watchable},
 };
@@ -40,6 +41,8 @@ pub struct LiveQuery {
     pub(super) engine: Arc<Engine>,
     pub(super) tenant: Arc<Tenant>,
     pub(super) tap: Arc<SeriesTap>,
+    /// Where other servers have samples of it.
+    pub(super) guests: Option<Guests>,
     /// Whether its series have been found.
     pub(super) is_seated: AtomicBool,
     pub(super) feed: Arc<Feed<WatchPayload>>,
@@ -52,6 +55,14 @@ pub struct LiveQuery {
     pub(super) flushing: Mutex<()>,
 }
 
+/// Samples of a selector that came in at other servers.
+pub(super) struct Guests {
+    pub(super) engine: Arc<Engine>,
+    pub(super) tenant: Arc<Tenant>,
+    pub(super) tap: Arc<SeriesTap>,
+    pub(super) _want: Arc<Want>,
+}
+
 impl LiveQuery {
     /// Sees to it that its series are found, after which it gathers. Blocks.
     ///
@@ -62,6 +73,12 @@ impl LiveQuery {
         // Two who come at once may both look for the series: each is seated once.
         if !self.is_seated.load(Ordering::SeqCst) {
             self.engine.tap(&self.tenant, &self.tap, cost)?;
+            if let Some(guests) = &self.guests
+                && let Err(error) = guests.engine.tap(&guests.tenant, &guests.tap, cost)
+            {
+                self.engine.untap(&self.tenant, &self.tap);
+                return Err(error);
+            }
             self.is_seated.store(true, Ordering::SeqCst);
         }
         Ok(())
@@ -109,6 +126,9 @@ impl Watchable for LiveQuery {
     /// Costs its own series alone.
     fn close(&self) {
         self.engine.untap(&self.tenant, &self.tap);
+        if let Some(guests) = &self.guests {
+            guests.engine.untap(&guests.tenant, &guests.tap);
+        }
     }
 }
 
@@ -118,12 +138,17 @@ impl Flushable for LiveQuery {
     }
 
     fn has_newcomers(&self) -> bool {
-        self.tap.has_newcomers()
+        let guests = self.guests.as_ref();
+        self.tap.has_newcomers() || guests.is_some_and(|guests| guests.tap.has_newcomers())
     }
 
     fn attach_newcomers(&self) {
         let cost = Cost::new(SEATING_TIME, u64::MAX, Cancel::default());
-        let seated = self.engine.attach_newcomers(&self.tenant, &self.tap, &cost);
+        let mut seated = self.engine.attach_newcomers(&self.tenant, &self.tap, &cost);
+        if let (Ok(()), Some(guests)) = (&seated, &self.guests) {
+            let engine = &guests.engine;
+            seated = engine.attach_newcomers(&guests.tenant, &guests.tap, &cost);
+        }
         if seated.is_err() {
             tracing::debug!(selector = %self.tap.selector, "series that appeared wait to be watched");
         }
@@ -131,7 +156,13 @@ impl Flushable for LiveQuery {
 
     fn flush(&self) {
         let _flushing = self.flushing.lock();
-        let gain = self.tap.take();
+        let mut gain = self.tap.take();
+        if let Some(guests) = &self.guests {
+            let more = guests.tap.take();
+            gain.samples.extend(more.samples);
+            gain.missed += more.missed;
+            gain.unseated += more.unseated;
+        }
         if gain.missed > 0 {
             tracing::warn!(
                 selector = %self.tap.selector,

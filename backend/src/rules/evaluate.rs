@@ -78,7 +78,9 @@ impl Rules {
     ) -> Option<T> {
         let tenant = self.engine.tenant(waiting.tenant).ok()?;
         let external_labels = Arc::clone(&self.groups.lock().config.external_labels);
-        let stored = TenantSeries::new(&self.engine, &tenant, cost).knowing(&self.selectors);
+        let stored = TenantSeries::new(&self.engine, &tenant, cost)
+            .knowing(&self.selectors)
+            .with_others(self.archive.as_ref());
         Some(work(&Env {
             storage: &Series {
                 stored: &stored,

@@ -82,8 +82,11 @@ impl Common {
         let app = Arc::clone(&self.app);
         let ready = app.is_ready();
         let viewers = app.registry.open() as u64;
+        let archive = app.archive.as_ref();
+        let archive_lag_ms = archive.map_or(0, |archive| archive.lag_ms());
         self.cluster.common().say(|member| {
             member.viewers = viewers;
+            member.archive_lag_ms = archive_lag_ms;
             member.ready = ready;
         });
         match self.cluster.standing() {

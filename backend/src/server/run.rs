@@ -178,6 +178,12 @@ async fn run_once(
     if let Some(log) = &app.ingest_log {
         log.start(&app.tasks, &app.stopping)?;
     }
+    if let Some(elsewhere) = &app.elsewhere {
+        let hearing = Arc::clone(elsewhere).hear(app.stopping.clone());
+        app.tasks.spawn(hearing);
+        let keeping = Arc::clone(elsewhere).keep(app.stopping.clone());
+        app.tasks.spawn(keeping);
+    }
     // Before anything comes in: the file says to whom that is sent on.
     app.scraping
         .start(app.tasks.clone(), app.stopping.clone())

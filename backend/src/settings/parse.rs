@@ -133,6 +133,7 @@ pub(super) fn redis_prefix(text: &str) -> Parsed<String> {
 pub(super) fn cluster_mode(text: &str) -> Parsed<ClusterMode> {
     match text {
         "replicated" => Ok(ClusterMode::Replicated),
+        "sharded" => Ok(ClusterMode::Sharded),
         _ => Err(Rejected::Value),
     }
 }

@@ -468,11 +468,7 @@ fn where_redis_is_is_read_and_its_password_is_never_said() {
             "it names several servers",
         ),
         ("REDIS_URL", "hunter2", "it has to begin with redis://"),
-        (
-            "CLUSTER_MODE",
-            "sharded",
-            "sharded, for more series than one machine holds, is not there yet",
-        ),
+        ("CLUSTER_MODE", "both", "replicated or sharded"),
         ("DRAIN_SEC", "9", "from 0 to 8"),
         ("ALERTS_ALONE", "some", "own or all"),
         ("REDIS_PREFIX", "a:b", "1 to 32 characters"),

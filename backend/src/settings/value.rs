@@ -32,6 +32,8 @@ impl SourceKind {
 pub enum ClusterMode {
     /// Every server has everything.
     Replicated,
+    /// Each server has what came in at it, and the archive has all.
+    Sharded,
 }
 
 /// Of which alerts people are told by a server that cannot reach the others.
@@ -50,6 +52,7 @@ impl ClusterMode {
     pub fn name(self) -> &'static str {
         match self {
             Self::Replicated => "replicated",
+            Self::Sharded => "sharded",
         }
     }
 }

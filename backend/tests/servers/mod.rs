@@ -168,6 +168,19 @@ impl Server {
         }
     }
 
+    /// Asks as who has this token from now on.
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
+        let mut header: reqwest::header::HeaderValue =
+            format!("Bearer {token}").parse().expect("a value");
+        header.set_sensitive(true);
+        let headers = [(reqwest::header::AUTHORIZATION, header)]
+            .into_iter()
+            .collect();
+        let http = reqwest::Client::builder().default_headers(headers).build();
+        self.http = http.expect("a client");
+        self
+    }
+
     /// Ends it at once; what it kept is left.
     pub(crate) fn kill(mut self) -> TempDir {
         self.signal("KILL");

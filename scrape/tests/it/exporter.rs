@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use pulseboard_scrape::{Config, Handed, Manager, NotTaken, Sink, WallClock, config};
+use pulseboard_scrape::{Config, Handed, Manager, NotTaken, Sink, Turns, WallClock, config};
 use pulseboard_series::is_stale_marker;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -170,6 +170,11 @@ impl Drop for Scraped {
 }
 
 pub(crate) fn start() -> Scraped {
+    start_among(Turns::all())
+}
+
+/// The same beside others.
+pub(crate) fn start_among(turns: Turns) -> Scraped {
     let sink = Arc::new(Remembers::default());
     let stop = CancellationToken::new();
     let clock = WallClock::new(|| {
@@ -178,7 +183,7 @@ pub(crate) fn start() -> Scraped {
     });
     let given: Arc<dyn Sink> = Arc::clone(&sink) as _;
     Scraped {
-        manager: Manager::start(given, clock, TaskTracker::new(), stop.clone()),
+        manager: Manager::start_among(given, clock, turns, TaskTracker::new(), stop.clone()),
         sink,
         stop,
     }

@@ -1,10 +1,17 @@
 //! Targets on loopback: their samples, what is told of them, how their series end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use pulseboard_scrape::Turns;
 use tokio::time::Instant;
 
-use crate::exporter::{Exporter, start};
+use crate::exporter::{Exporter, start, start_among};
 
 /// A job that asks as often as may be.
 fn quick(name: &str, address: &str, more: &str) -> String {
@@ -69,6 +76,42 @@ async fn samples_come_with_what_is_told_of_the_target() {
         (view.status.scraped, view.status.last_error.as_str()),
         (2, "")
     );
+}
+
+#[tokio::test]
+async fn what_is_anothers_is_shown_and_neither_scraped_nor_ended() {
+    let exporter = Exporter::start(Some("a 1\n")).await;
+    let (is_ours, moments) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU32::new(0)),
+    );
+    let (ours, count) = (Arc::clone(&is_ours), Arc::clone(&moments));
+    let scraped = start_among(Turns::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ours.load(Ordering::Relaxed)
+    }));
+    let more_moments = async || {
+        let before = moments.load(Ordering::Relaxed);
+        while moments.load(Ordering::Relaxed) < before + 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    scraped.apply(&jobs(&[quick("node", &exporter.address, "")]));
+    more_moments().await;
+    assert_eq!(scraped.sink.rows(), [], "it is another's");
+    let is_elsewhere = || scraped.manager.snapshot(None).active[0].status.is_elsewhere;
+    assert!(is_elsewhere());
+    is_ours.store(true, Ordering::Relaxed);
+    let labels = format!("instance=\"{}\",job=\"node\"", exporter.address);
+    scraped.sink.until_row(&format!("a{{{labels}}} 1")).await;
+    assert!(!is_elsewhere());
+    is_ours.store(false, Ordering::Relaxed);
+    more_moments().await;
+    assert!(is_elsewhere());
+    // It is no longer found, which whoever scrapes it says.
+    scraped.apply(&jobs(&[]));
+    let ended = |row: &(String, i64)| row.0.ends_with(" end");
+    assert!(!scraped.sink.rows().iter().any(ended));
 }
 
 #[tokio::test]

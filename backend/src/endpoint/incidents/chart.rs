@@ -68,7 +68,8 @@ impl Of<'_> {
 
     /// Series of an expression that agree with the incident's labels where they have the same ones.
     fn ask(&self, expr: &Expr) -> Vec<Series> {
-        let storage = TenantSeries::new(&self.app.storage.engine, self.tenant, self.cost);
+        let storage = TenantSeries::new(&self.app.storage.engine, self.tenant, self.cost)
+            .with_others(self.app.archive.as_ref());
         let options = Options {
             samples_max: SAMPLES_MAX,
             ..self.app.evaluating.options()

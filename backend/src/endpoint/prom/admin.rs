@@ -60,6 +60,11 @@ pub async fn delete_series(request: &mut Request, depot: &mut Depot, response: &
         let (start_ms, end_ms) = asking.params.span()?;
         let stretch = (start_ms.unwrap_or(0), end_ms.unwrap_or(i64::MAX));
         let now_ms = asking.app.clock.now_ms();
+        if asking.app.elsewhere.is_some() {
+            let why = "with CLUSTER_MODE=sharded every server has a part of the samples and the archive has all: they are deleted in the archive, and go from here with KEEP_RAW_HOURS";
+            let status = StatusCode::NOT_IMPLEMENTED;
+            return Err(ApiError::App(AppError::new(status, why.to_owned())));
+        }
         let series = match &asking.app.ingest_log {
             Some(log) => {
                 let texts = selectors.iter().map(|one| {

@@ -337,10 +337,16 @@ impl Work<'_> {
                 }
                 Err(Without::Spent(spent)) => return Err(QueryError::from(spent).into()),
                 Err(Without::Missing(why)) => {
-                    let before = Timestamp::from_millis(before_ms);
-                    self.warn(format!(
-                        "partial: {why}; of series that ended before {before} there are only those that the own history has"
-                    ));
+                    let rest = match archive.has_what_others_have() {
+                        true => "there are only series that came in at this server".to_owned(),
+                        false => {
+                            let before = Timestamp::from_millis(before_ms);
+                            format!(
+                                "of series that ended before {before} there are only those that the own history has"
+                            )
+                        }
+                    };
+                    self.warn(format!("partial: {why}; {rest}"));
                     return Ok(());
                 }
             }

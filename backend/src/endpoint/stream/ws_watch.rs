@@ -35,6 +35,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     base::telemetry::Limit,
+    endpoint::whole,
     live_expression::{self, expression_feed::LiveExpression},
     live_query::{WATCHED_PER_CLIENT_MAX, selector_feed::LiveQuery},
     questions::{Asker, Working},
@@ -59,6 +60,9 @@ const EXPRESSION_STEP_MS: u64 = 1_000;
 
 /// Bytes of one history; where there are many series, each has fewer steps than it might.
 const HISTORY_BYTES_MAX: usize = 8 << 20;
+
+/// A history begins at a whole step, which is no longer than this where there are several.
+const WIDER_MS: i64 = 10 * 60_000;
 
 /// Bytes of a step as text, about, and of what stands around a series' steps.
 const POINT_BYTES: usize = 48;
@@ -481,13 +485,21 @@ impl Worker {
                 ..Limits::default()
             },
         };
-        let engine = &self.app.storage.engine;
         let refuse = |error: QueryError| {
             // Counted there, too.
             self.app.questions.refuse(&error).detail().to_owned()
         };
+        // As whole steps.
+        let stretch = (request.start_ms - WIDER_MS, request.end_ms);
+        let text = request.selector.to_string();
+        let all = whole::whole(&self.app, &self.tenant, &text, stretch, &working.cost);
+        let all = all.map_err(|failed| failed.told(&self.app).detail().to_owned())?;
+        let (engine, tenant) = match &all {
+            Some(all) => (&all.engine, &all.tenant),
+            None => (&self.app.storage.engine, &self.tenant),
+        };
         let open = |request: &RangeRequest| {
-            RangeStream::open(engine, &self.tenant, request, &working.cost).map_err(refuse)
+            RangeStream::open(engine, tenant, request, &working.cost).map_err(refuse)
         };
         let mut stream = open(&request)?;
         let most = HISTORY_BYTES_MAX / POINT_BYTES / stream.rest().max(1);
