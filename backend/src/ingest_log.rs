@@ -186,6 +186,7 @@ impl IngestLog {
         let joining = folder.clone().map(|folder| Joining {
             cluster: Arc::clone(cluster),
             outgoing: Arc::clone(&outgoing),
+            clock: clock.clone(),
             wanted: Arc::clone(&wanted),
             folder,
             bytes_max: (settings.history_max_bytes as u64).saturating_add(COPIED_BESIDE),

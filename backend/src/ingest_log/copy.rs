@@ -242,14 +242,20 @@ impl Unpacking {
         Ok(())
     }
 
-    /// Has it ready for [`adopt`].
+    /// Has it ready for [`adopt`]; it was asked for then, Unix milliseconds.
     ///
     /// # Errors
-    /// It is not whole.
-    pub(super) fn end(self) -> io::Result<()> {
+    /// It is not whole, or the folder cannot be written to.
+    pub(super) fn end(self, asked_ms: i64) -> io::Result<()> {
         if !self.is_whole {
             return Err(wrong("it ends before its end"));
         }
+        let part = self.joining.join(PART);
+        let places = Places {
+            copied_ms: asked_ms,
+            ..Places::read(&part).unwrap_or_default()
+        };
+        places.write(&part)?;
         fs::rename(self.joining.join(PART), self.joining.join(WHOLE))
     }
 }
@@ -408,7 +414,7 @@ mod tests {
         for piece in copy.chunks(1_000) {
             unpacking.take(piece).expect("taken");
         }
-        unpacking.end().expect("whole");
+        unpacking.end(77).expect("whole");
         assert_eq!(read(to.path(), BLOCKS), b"old");
         assert!(adopt(to.path()).expect("adopted"));
         assert_eq!(read(to.path(), BLOCKS), vec![7; PIECE_BYTES + 3]);
@@ -420,6 +426,7 @@ mod tests {
             (places.sent, places.own_from, places.taken),
             (8, 6, copied.taken)
         );
+        assert_eq!(places.copied_ms, 77, "when it was asked for");
         assert!(!to.path().join(JOINING).exists());
         assert!(!adopt(to.path()).expect("nothing"));
         // A week later it goes.
@@ -449,7 +456,7 @@ mod tests {
             for piece in copy.chunks(1 << 20) {
                 unpacking.take(piece)?;
             }
-            unpacking.end()
+            unpacking.end(77)
         };
         let full = |_: &Path| Some(LEFT_FREE);
         let filling = |folder: &Path| {
@@ -480,7 +487,7 @@ mod tests {
         for cut in 0..copy.len() {
             let mut unpacking = Unpacking::begin(to.path(), 1 << 30).expect("begun");
             drop(unpacking.take(&copy[..cut]));
-            assert!(unpacking.end().is_err(), "{cut}");
+            assert!(unpacking.end(77).is_err(), "{cut}");
         }
         let mut odd = vec![9, 0];
         odd.extend_from_slice(b"../secret");

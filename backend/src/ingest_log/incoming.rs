@@ -193,6 +193,12 @@ struct On {
 }
 
 impl Holds {
+    /// Whether a copy that was asked for then has all that there was before it began.
+    fn began_before(self, copied_ms: i64) -> bool {
+        let copied_ms = u64::try_from(copied_ms).unwrap_or_default();
+        self.born.is_some_and(|born| born.0 <= copied_ms)
+    }
+
     /// For a server that was at `known`, and at `before` some seconds ago.
     fn on_from(self, (epoch, top): Place, before: u64) -> On {
         // By the epochs, since it may have more by now than it had before it lost that: offsets
@@ -491,7 +497,9 @@ impl Taking {
             common.say(|member| member.reached = reached);
             self.has_more();
         }
-        if is_gap || is_anew && !was_there {
+        // A copy has what there was before. Whoever gave it may have kept its places last while the
+        // log was still the old one, so that they alone would ask for one copy after the other.
+        if is_gap || is_anew && !was_there && !holds.began_before(self.places.copied_ms) {
             self.gap(part);
         }
         Some(place)
@@ -807,14 +815,15 @@ mod tests {
         let before = Places {
             sent: 3,
             own_from: 2,
-            more: false,
             taken: [(1, (7, 9))].into(),
+            ..Places::default()
         };
         let now = Places {
             sent: 8,
             own_from: 2,
             more: true,
             taken: [(1, (7, 90))].into(),
+            ..Places::default()
         };
         let kept = to_be_kept(Need::Copy, &now, &before);
         assert_eq!((kept.sent, &kept.taken), (8, &before.taken));
@@ -857,6 +866,29 @@ mod tests {
                 ..goes_on
             };
             assert_eq!(on(950, 2_000, born), gap);
+        }
+    }
+
+    /// Whoever gave a copy may have kept its places last under the old epoch: that alone is no reason
+    /// for the next copy, and the next.
+    #[test]
+    fn a_copy_has_what_there_was_before_a_log_that_began_before_it() {
+        let holds = |born: Option<u64>| Holds {
+            begins: 0,
+            newest: 3,
+            born: born.map(Epoch),
+        };
+        for (born, copied_ms, has) in [
+            (Some(5_000), 5_000, true),
+            (Some(5_000), 6_000, true),
+            // Redis lost it again, after the copy was asked for.
+            (Some(5_000), 4_999, false),
+            // There was no copy, or nobody knows when the log began.
+            (Some(5_000), 0, false),
+            (None, 6_000, false),
+        ] {
+            let began = holds(born).began_before(copied_ms);
+            assert_eq!(began, has, "{born:?} {copied_ms}");
         }
     }
 

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     access::secret::{Digest, new_secret},
+    base::clock::Clock,
     cluster::Cluster,
 };
 
@@ -113,6 +114,7 @@ enum NoCopy {
 pub(super) struct Joining {
     pub(super) cluster: Arc<Cluster>,
     pub(super) outgoing: Arc<Outgoing>,
+    pub(super) clock: Clock,
     pub(super) wanted: Arc<Wanted>,
     pub(super) folder: PathBuf,
     /// A copy may have so many bytes.
@@ -206,6 +208,7 @@ impl Joining {
 
     async fn copy_of(&self, member: &Member) -> Result<(), NoCopy> {
         let ticket = new_secret()?;
+        let asked_ms = self.clock.now_ms();
         let common = self.cluster.common();
         let digest = String::from(Digest::of(&ticket));
         common
@@ -245,7 +248,7 @@ impl Joining {
             }
             sleep(Duration::from_millis(20)).await;
         }
-        let ended = tokio::task::spawn_blocking(move || unpacking.end());
+        let ended = tokio::task::spawn_blocking(move || unpacking.end(asked_ms));
         ended.await.map_err(|_panicked| NoCopy::Panicked)??;
         Ok(())
     }

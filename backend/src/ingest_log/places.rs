@@ -25,6 +25,10 @@ pub struct Places {
     /// one, or before Redis lost it.
     #[serde(default)]
     pub more: bool,
+    /// When the copy was asked for that the history is of, Unix milliseconds; 0 for none. What there
+    /// was in a log that Redis had lost by then came with it.
+    #[serde(default)]
+    pub copied_ms: i64,
     /// Epoch and offset of what was taken in last, by partition.
     pub taken: BTreeMap<usize, (u64, u64)>,
 }
@@ -99,6 +103,7 @@ mod tests {
             sent: 7,
             own_from: 2,
             more: true,
+            copied_ms: 5,
             taken: [(3, (1_700_000_000_000, 12))].into(),
         };
         places.write(folder.path()).expect("written");
