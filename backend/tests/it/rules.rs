@@ -884,7 +884,8 @@ async fn alerts_of_one_tenants_rules_have_a_bound_together() {
         all.contains("\"state\":\"pending\"")
     })
     .await;
-    server.stop().await;
+    // How long stopping takes is not asked here: the evaluation that is under way makes 36 MB of
+    // texts, for which an unoptimised build needs seconds.
 }
 
 #[tokio::test]
