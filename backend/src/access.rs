@@ -141,8 +141,8 @@ pub struct TokenInfo {
 }
 
 impl Access {
-    /// With the tokens `given` by the settings, and what `documents` hold. `link`: the secret of the
-    /// admin link that the start prints.
+    /// With the tokens `given` by the settings, and what `documents` hold. `link`: the secret of
+    /// the admin link that the start prints.
     ///
     /// # Errors
     /// The stored tokens are there and cannot be read.

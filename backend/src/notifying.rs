@@ -420,7 +420,8 @@ impl Notifying {
         tenant == DEFAULT_TENANT && self.file.is_some()
     }
 
-    /// The state that a tenant's own receivers are in, which grows with each change; 0 for none yet.
+    /// The state that a tenant's own receivers are in, which grows with each change; 0 for none
+    /// yet.
     #[must_use]
     pub fn receivers_revision(&self, tenant: &str) -> u64 {
         made::revision(&self.documents, tenant)

@@ -9,8 +9,8 @@
 //! [`Shelve::once`], and is told what became of it.
 //!
 //! What is gone is known by its revision, too, the newest [`GONE_MAX`] of it: who was away learns
-//! that it is gone, and does not bring it back. After a loss of writes whoever knows of one that was
-//! lost says so ([`Change::Bring`], [`Change::Bury`]), and a newer word that is there holds.
+//! that it is gone, and does not bring it back. After a loss of writes whoever knows of one that
+//! was lost says so ([`Change::Bring`], [`Change::Bury`]), and a newer word that is there holds.
 
 use std::time::Duration;
 

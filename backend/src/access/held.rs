@@ -97,9 +97,9 @@ impl Held {
         self.streams.count_by_token()
     }
 
-    /// Takes in a session that another server has opened, unless it is over by now. Whoever ends one,
-    /// or withdraws its token, has that be known first and then ends what is here, so that none
-    /// comes in behind them.
+    /// Takes in a session that another server has opened, unless it is over by now. Whoever ends
+    /// one, or withdraws its token, has that be known first and then ends what is here, so that
+    /// none comes in behind them.
     ///
     /// # Errors
     /// It is over.

@@ -1,5 +1,5 @@
-//! What of those who may come in is all servers': tokens, sessions, tickets and admin links. Redis has of every
-//! secret its digest and nothing else.
+//! What of those who may come in is all servers': tokens, sessions, tickets and admin links. Redis
+//! has of every secret its digest and nothing else.
 //!
 //! Whoever asks is found out here before anything else is done, so nothing here waits for long:
 //! each question has half a second, and none is asked while the others are known to be away.

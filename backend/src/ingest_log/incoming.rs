@@ -869,8 +869,8 @@ mod tests {
         }
     }
 
-    /// Whoever gave a copy may have kept its places last under the old epoch: that alone is no reason
-    /// for the next copy, and the next.
+    /// Whoever gave a copy may have kept its places last under the old epoch: that alone is no
+    /// reason for the next copy, and the next.
     #[test]
     fn a_copy_has_what_there_was_before_a_log_that_began_before_it() {
         let holds = |born: Option<u64>| Holds {

@@ -25,8 +25,8 @@ pub struct Places {
     /// one, or before Redis lost it.
     #[serde(default)]
     pub more: bool,
-    /// When the copy was asked for that the history is of, Unix milliseconds; 0 for none. What there
-    /// was in a log that Redis had lost by then came with it.
+    /// When the copy was asked for that the history is of, Unix milliseconds; 0 for none. What
+    /// there was in a log that Redis had lost by then came with it.
     #[serde(default)]
     pub copied_ms: i64,
     /// Epoch and offset of what was taken in last, by partition.

@@ -14,8 +14,8 @@ use super::{
 use crate::base::documents::{DocumentError, Expected, Revision};
 
 impl Notifying {
-    /// Has all servers know what somebody made, or took away (`None`), whatever there is. Where that
-    /// cannot be, it is not so here either. Blocks.
+    /// Has all servers know what somebody made, or took away (`None`), whatever there is. Where
+    /// that cannot be, it is not so here either. Blocks.
     pub(super) fn put_people<T: Serialize>(
         &self,
         tenant: &Tenant,

@@ -942,7 +942,8 @@ mod tests {
         state.take_own(2_000_003, &[of_a_rule("D", 4, AlertState::Resolved)]);
         assert!(state.untaken.is_empty());
     }
-    /// Which one has ended is said, so that the next one, made elsewhere in the same moment, stands.
+    /// Which one has ended is said, so that the next one, made elsewhere in the same moment,
+    /// stands.
     #[test]
     fn an_acknowledgement_that_ends_is_told_as_the_one_it_is() {
         let mut state = state(2);

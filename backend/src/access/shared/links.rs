@@ -1,6 +1,6 @@
 //! Links that make a browser admin, at all servers: whichever the browser is sent to. Redis has the
-//! digest of each that works, from whichever server has it, and of each that was used, which is what
-//! makes two who show the same one at two servers one after another.
+//! digest of each that works, from whichever server has it, and of each that was used, which is
+//! what makes two who show the same one at two servers one after another.
 //!
 //! While the others are away a server takes those of its own that it has told nobody of.
 
