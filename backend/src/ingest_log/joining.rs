@@ -4,7 +4,7 @@
 //! Whoever asks leaves the digest of a ticket in Redis, which only members can, and shows the
 //! ticket; whoever is asked takes it from there, so it is good for one copy. What comes is unpacked
 //! beside the own history, and takes its place while the server begins anew, without the process
-//! ending ([`copy::adopt`](super::copy::adopt)).
+//! ending ([`copy::adopt`]).
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
