@@ -200,13 +200,9 @@ fn compare(plan: &Plan, servers: &[PathBuf; 2], setting: &Setting) -> Result<()>
         .zip(after)
         .map(|(before, after)| after / before)
         .collect();
-    let sorted = |values: &[f64]| {
-        let mut values = values.to_vec();
-        values.sort_by(f64::total_cmp);
-        values
-    };
-    let middle = |values: &[f64]| sorted(values)[values.len() / 2];
-    let ends = sorted(&ratios);
+    let middle = |values: &[f64]| measured::median(values.iter().copied());
+    let mut ends = ratios.clone();
+    ends.sort_by(f64::total_cmp);
     println!(
         "| {} | {:.2} | {:.2} | {:.3} | {:.2} to {:.2} |",
         setting.name,

@@ -395,12 +395,8 @@ fn measure_one(plan: &Plan, peer: Peer, setting: &Setting) -> Result<Value> {
 }
 
 fn median(reports: &[Value], pointer: &str) -> f64 {
-    let mut values: Vec<f64> = reports
-        .iter()
-        .filter_map(|report| report.pointer(pointer)?.as_f64())
-        .collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    let values = reports.iter();
+    measured::median(values.filter_map(|report| report.pointer(pointer)?.as_f64()))
 }
 
 fn millis(us: f64) -> String {

@@ -159,6 +159,13 @@ pub(crate) fn program(name: &str) -> PathBuf {
     shell::target().join("release").join(name)
 }
 
+/// The middle one of some figures, the greater of two; NaN where there are none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// An address of this machine that nothing listens at.
 ///
 /// # Errors

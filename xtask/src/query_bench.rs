@@ -221,15 +221,14 @@ fn node(plan: &Plan) -> Result<()> {
         let times: Vec<f64> = (0..paths.len())
             .map(|at| number(&report, &format!("/questions/{at}/p50_us")) / 1_000.0)
             .collect();
-        let sorted = sorted(&times);
         println!(
             "| {} | {} | {:.0} | {:.3} | {:.3} | {:.2} |",
             peer.name(),
             times.len(),
             number(&filled, "/cpu_ns_per_sample"),
             times.iter().sum::<f64>() / f64::from(u32::try_from(times.len())?),
-            middle(&sorted),
-            sorted.last().copied().unwrap_or(f64::NAN),
+            measured::median(times.iter().copied()),
+            times.iter().copied().fold(f64::NAN, f64::max),
         );
         columns.push(times);
         drop(server);
@@ -260,24 +259,13 @@ fn compared(plan: &Plan, questions: &[String], columns: &[Vec<f64>]) {
         "\n{} beside the faster of the others, question by question: median of the ratios {:.2}, \
          greatest {:.2}, slower in {slower} of {}",
         plan.servers.first().map_or("", |peer| peer.name()),
-        middle(&of),
+        measured::median(of.iter().copied()),
         of.last().copied().unwrap_or(f64::NAN),
         of.len(),
     );
     for (ratio, question) in ratios.iter().rev().take(5) {
         println!("  {ratio:.2}  {question}");
     }
-}
-
-fn sorted(values: &[f64]) -> Vec<f64> {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// Of sorted ones.
-fn middle(values: &[f64]) -> f64 {
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// What node_exporter says of this machine, once.
