@@ -496,20 +496,7 @@ async fn who_was_away_while_redis_lost_everything_lacks_nothing() {
         sender.push(&[&first]).await;
     }
     let again = start_in(&folders[1], "b", &redis, &[]);
-    // It may begin anew meanwhile, and is not there for a moment.
-    let began = Instant::now();
-    loop {
-        assert!(began.elapsed() < PATIENCE, "never ready");
-        let url = format!("http://{}/readyz", again.address);
-        if let Ok(answer) = again.http.get(url).send().await {
-            let is_ready = answer.status().is_success();
-            let body: Value = answer.json().await.unwrap_or_default();
-            if is_ready && body["cluster"]["state"] == "joined" {
-                break;
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    again.is_joined_by(2).await;
     let exports = all_agree(&[&first, &again], (from_ms, now_ms())).await;
     sender.is_all_in(&exports);
 }

@@ -347,15 +347,8 @@ impl Alike {
             if !is_leased.map_err(|error| error.to_string())? {
                 return Err("no server tells of this tenant's alerts at the moment".to_owned());
             }
-            let tenant: Arc<str> = tenant.into();
             let mut told = Vec::new();
-            for alerts in parts_of(alerts) {
-                let tenant = Arc::clone(&tenant);
-                let said = Said::Posted {
-                    tenant,
-                    at_ms,
-                    alerts,
-                };
+            for said in posted(tenant, at_ms, alerts) {
                 let said = self.voice.say_told(at_ms, said);
                 told.push(said.map_err(|refused| refused.to_string())?);
             }
@@ -369,14 +362,7 @@ impl Alike {
     /// Has the other servers know what was posted to this one, which acts for the tenant: whoever
     /// acts for it next goes on with that.
     pub fn tell_posted(&self, tenant: &str, at_ms: i64, alerts: Vec<PostedAlert>) {
-        let tenant: Arc<str> = tenant.into();
-        for alerts in parts_of(alerts) {
-            let tenant = Arc::clone(&tenant);
-            let said = Said::Posted {
-                tenant,
-                at_ms,
-                alerts,
-            };
+        for said in posted(tenant, at_ms, alerts) {
             self.voice.say(at_ms, said);
         }
     }
@@ -658,6 +644,17 @@ impl Place {
             newest: 0,
         }
     }
+}
+
+/// What was posted at this time, in as many words as it takes.
+fn posted(tenant: &str, at_ms: i64, alerts: Vec<PostedAlert>) -> impl Iterator<Item = Said> {
+    let tenant: Arc<str> = tenant.into();
+    let parts = parts_of(alerts).into_iter();
+    parts.map(move |alerts| Said::Posted {
+        tenant: Arc::clone(&tenant),
+        at_ms,
+        alerts,
+    })
 }
 
 /// Waits on a thread that may block.

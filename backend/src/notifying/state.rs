@@ -942,6 +942,7 @@ mod tests {
         state.take_own(2_000_003, &[of_a_rule("D", 4, AlertState::Resolved)]);
         assert!(state.untaken.is_empty());
     }
+
     /// Which one has ended is said, so that the next one, made elsewhere in the same moment,
     /// stands.
     #[test]
