@@ -13,7 +13,7 @@ use crate::SOON;
 const VIEWERS: usize = 100;
 const PARTED_FOR: Duration = Duration::from_secs(5);
 const ALONE_WITHIN: Duration = Duration::from_secs(4);
-const BACK_WITHIN: Duration = Duration::from_secs(4);
+const BACK_WITHIN: Duration = Duration::from_secs(3);
 
 /// Pushes samples to a server until it is told to stop; how many were taken.
 fn pushing(address: &str) -> (watch::Sender<bool>, JoinHandle<Result<u64>>) {
