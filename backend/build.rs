@@ -1,20 +1,20 @@
-//! Tells cargo when the embedded page changed, and gives a release build its commit.
+//! Tells cargo when the page changed that a release build has within, and gives it its commit.
 
 use std::{env, fs, path::Path, process::Command};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
 
+    // What is optimised has the page within, and carries its commit; other builds read the page
+    // when they start, so that neither a new one nor a commit compiles this crate anew.
+    let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     // The embedding macro watches the files it saw and not the folder, so a new file would be
     // missed. Cargo takes an absent path as changed for ever and would compile this crate at every
     // build, hence an empty folder; where that cannot be written, the page cannot appear either.
     let dist = Path::new("../dist");
-    if dist.is_dir() || fs::create_dir(dist).is_ok() {
+    if release && (dist.is_dir() || fs::create_dir(dist).is_ok()) {
         println!("cargo::rerun-if-changed=../dist");
     }
-
-    // Only releases carry their commit: in development every commit would compile this crate anew.
-    let release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     if release && Path::new("../.git").exists() {
         if let Some(log) =
             git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| Path::new(path).is_file())

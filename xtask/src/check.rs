@@ -3,12 +3,12 @@
 
 use anyhow::Result;
 
-use crate::{shell, test, tidy, tools};
+use crate::{lints, shell, tidy, tools};
 
 pub(crate) fn start(arguments: &[String]) -> Result<()> {
     crate::arguments::nothing(arguments)?;
     shell::run(shell::cargo().args(["fmt", "--all", "--check"]))?;
-    shell::run(&mut test::lints())?;
+    shell::run(&mut lints::native())?;
     tidy::check(None)?;
     let mut tests = shell::cargo();
     if tools::has_nextest() {

@@ -9,6 +9,7 @@
 
 mod against;
 mod arguments;
+mod background;
 mod bench;
 mod browser;
 mod build;
@@ -27,16 +28,19 @@ mod image;
 mod imports;
 mod ingest;
 mod layers;
+mod lints;
 mod live;
 mod measured;
 mod modules;
 mod node_questions;
 mod npm;
+mod order;
 mod page;
 mod page_bench;
 mod panics;
 mod query_bench;
 mod release;
+mod report;
 mod revision;
 mod rules_bench;
 mod rules_told;
@@ -99,6 +103,18 @@ const CHORES: &[Chore] = &[
         arguments: "",
         summary: "before each commit: format, lints, house rules, unit tests",
         start: check::start,
+    },
+    Chore {
+        name: "page",
+        arguments: "",
+        summary: "dist/: the page alone",
+        start: page::start,
+    },
+    Chore {
+        name: "lints",
+        arguments: "",
+        summary: "lints, natively and in WebAssembly, and documentation",
+        start: lints::start,
     },
     Chore {
         name: "layers",

@@ -26,6 +26,7 @@ const INPUTS: &[&str] = &[
     "shared/Cargo.toml",
     "shared/src",
     "xtask/src/imports.rs",
+    "xtask/src/order.rs",
     "xtask/src/page.rs",
     "xtask/src/panics.rs",
     "xtask/src/script.rs",

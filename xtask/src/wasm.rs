@@ -116,13 +116,20 @@ impl<'a> Module<'a> {
         !self.names.is_empty()
     }
 
+    /// How many functions it takes from elsewhere: they are numbered first.
+    ///
+    /// # Errors
+    /// The imports are not what the linker makes.
+    pub(crate) fn imported(&self) -> Result<usize> {
+        self.section(IMPORTS).map_or(Ok(0), imported_functions)
+    }
+
     /// Its own functions, each with its name, which is empty where it has none.
     ///
     /// # Errors
     /// The code ends too early.
     pub(crate) fn functions(&self) -> Result<Vec<(&'a str, &'a [u8])>> {
-        // Those that are imported are numbered first.
-        let imported = self.section(IMPORTS).map_or(Ok(0), imported_functions)?;
+        let imported = self.imported()?;
         let mut reader = Reader {
             bytes: self.section(CODE).unwrap_or(&[0]),
             at: 0,

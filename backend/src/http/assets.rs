@@ -362,7 +362,7 @@ fn listed(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-/// What is in this binary.
+/// What is in this binary; a debug build reads it anew from where it was built.
 #[cfg(feature = "embed-spa")]
 fn embedded_files() -> impl Iterator<Item = File> {
     use std::borrow::Cow;
