@@ -6,10 +6,11 @@
 //!     └──────────┴──────────┴──────> text ──parse──> one typed field
 //! ```
 //!
-//! To add a setting, add one entry to the table (and to the README and `config.example.toml`,
-//! which tests compare with it). Parsing lives in [`parse`], the types of values in [`value`],
-//! flags in [`cli`], the file in [`mod@file`]; [`mod@load`] puts them together. Nothing here reads
-//! the process's environment or arguments by itself.
+//! To add a setting, add one entry to the table, to `config.example.toml`, which a test compares
+//! with it, and to the README, where `cargo xtask tidy` looks for its names. Parsing lives in
+//! [`parse`], the types of values in [`value`], flags in [`cli`], the file in [`mod@file`];
+//! [`mod@load`] puts them together. Nothing here reads the process's environment or arguments by
+//! itself.
 
 mod cli;
 mod error;

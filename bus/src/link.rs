@@ -34,8 +34,10 @@ use crate::{
 /// Between two tries to connect, at first and at most.
 const SOONEST: Duration = Duration::from_millis(50);
 const LATEST: Duration = Duration::from_secs(2);
-/// A connection that lasted for so long was a good one.
-const GOOD: Duration = Duration::from_secs(5);
+/// A connection that lasted for so long was a good one, and the next try is soon. Longer: who is
+/// parted again right after it came back waits as if it had never been back, and viewers with it.
+/// Shorter: one that is always cut at once is made anew too often.
+const GOOD: Duration = Duration::from_secs(1);
 /// The table of a cluster is looked at again after so long in any case, and sooner where somebody
 /// is missing.
 const TABLE: Duration = Duration::from_secs(30);

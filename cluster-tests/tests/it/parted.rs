@@ -109,7 +109,7 @@ async fn parted(engine: Engine) -> Result<()> {
     audience.hears(SOON).await?;
     let silence = audience.silence_p99();
     eprintln!("messages held: without ticks for {silence:?}");
-    ensure!(silence < Duration::from_secs(4), "{silence:?}");
+    ensure!(silence < Duration::from_secs(2), "{silence:?}");
     ensure!(audience.epochs() == before, "the epoch is the same");
 
     stop.send_replace(true);

@@ -120,9 +120,7 @@ pub async fn config(request: &mut Request, depot: &mut Depot, response: &mut Res
 }
 
 fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Finished, ApiError> {
-    let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App)?;
-    caller::require_read(depot)?;
-    let app = http::app::app(depot)?;
+    let (app, tenant) = http::tenant::reading(request, depot).map_err(ApiError::App)?;
     let is_theirs = tenant == DEFAULT_TENANT;
     let file = app.scraping.config().filter(|_| is_theirs);
     let yaml = file.as_ref().map(|file| file.to_yaml());
@@ -138,10 +136,10 @@ fn answer_config(request: &mut Request, depot: &mut Depot) -> Result<Finished, A
 /// know of the tenant whose samples they are.
 #[handler]
 pub async fn remote_write(request: &mut Request, depot: &mut Depot, response: &mut Response) {
-    let tenant = http::tenant::tenant(request, depot).map_err(ApiError::App);
+    let tenant = http::tenant::reading(request, depot).map_err(ApiError::App);
     let answered = match tenant {
         Err(error) => Err(error),
-        Ok(tenant) => {
+        Ok((_, tenant)) => {
             small(depot, move |app| {
                 let is_theirs = tenant == app.settings.remote_write_tenant;
                 let views = app.scraping.forwarding().views();
