@@ -149,7 +149,15 @@ pub(crate) fn check(command: &mut Command) -> Result<Counts> {
 /// A test runner; what it counted. One that fails without a failed test (it did not compile, or
 /// was ended) is one failure.
 pub(crate) fn count(command: &mut Command) -> Result<Counts> {
-    let (succeeded, said) = shell::run_and_keep(command)?;
+    count_and_hear(command, &|_| {})
+}
+
+/// The same, and `hear` is told of each line when it comes.
+pub(crate) fn count_and_hear(
+    command: &mut Command,
+    hear: &(dyn Fn(&str) + Sync),
+) -> Result<Counts> {
+    let (succeeded, said) = shell::run_and_hear(command, hear)?;
     let mut counts = counts_in(&said);
     if !succeeded && counts.failed == 0 {
         counts.failed = 1;

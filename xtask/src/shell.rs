@@ -157,6 +157,14 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Runs a command and lets everything through as it comes while keeping a copy, so that a chore
 /// can count what a test runner reported. Returns whether it succeeded, and the copy.
 pub(crate) fn run_and_keep(command: &mut Command) -> Result<(bool, String)> {
+    run_and_hear(command, &|_| {})
+}
+
+/// The same, and `hear` is told of each line when it comes.
+pub(crate) fn run_and_hear(
+    command: &mut Command,
+    hear: &(dyn Fn(&str) + Sync),
+) -> Result<(bool, String)> {
     println!("$ {}", describe(command));
     let mut child = command
         .stdout(Stdio::piped())
@@ -166,8 +174,8 @@ pub(crate) fn run_and_keep(command: &mut Command) -> Result<(bool, String)> {
     let stdout = child.stdout.take().context("standard output is piped")?;
     let stderr = child.stderr.take().context("standard error is piped")?;
     let kept = thread::scope(|scope| {
-        let errors = scope.spawn(|| echo(stderr, &mut std::io::stderr()));
-        let mut kept = echo(stdout, &mut std::io::stdout());
+        let errors = scope.spawn(|| echo(stderr, &mut std::io::stderr(), hear));
+        let mut kept = echo(stdout, &mut std::io::stdout(), hear);
         kept.push_str(&errors.join().unwrap_or_default());
         kept
     });
@@ -178,14 +186,16 @@ pub(crate) fn run_and_keep(command: &mut Command) -> Result<(bool, String)> {
 }
 
 /// Copies lines as they come; returns them all. A stream that ends in an error ends there.
-fn echo(from: impl Read, to: &mut impl Write) -> String {
+fn echo(from: impl Read, to: &mut impl Write, hear: &dyn Fn(&str)) -> String {
     let mut kept = String::new();
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         // A closed terminal must not stop the tests that are being counted.
         to.write_all(&line).and_then(|()| to.flush()).ok();
-        kept.push_str(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        hear(&text);
+        kept.push_str(&text);
         line.clear();
     }
     kept

@@ -10,16 +10,17 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, OnceLock},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     background::{Background, Priority},
     browser::{self, Browser},
     cluster::{self, Programs},
     lints, npm, page,
-    report::{Counts, Report, check, count},
+    report::{Counts, Report, check, count, count_and_hear},
     senders, shell, tidy, tools,
 };
 
@@ -51,11 +52,25 @@ pub(crate) fn start(arguments: &[String]) -> Result<()> {
     }
     // The one that the tests were built with: another profile's would be compiled for minutes more.
     let server: Option<PathBuf> = (page && is_compiled).then(|| shell::binary("debug"));
-    let linting = Background::begin("lints", &[], Priority::Lowest);
+    let linting = OnceLock::new();
+    let lint = || {
+        linting.get_or_init(|| Mutex::new(Some(Background::begin("lints", &[], Priority::Lowest))));
+    };
     report.step("unit and integration tests", || {
-        count(native_tests(nextest, &programs).arg("--no-fail-fast"))
+        let mut tests = native_tests(nextest, &programs);
+        count_and_hear(tests.arg("--no-fail-fast"), &|line| {
+            // Before it runs tests cargo has the folder that both compile into for itself; who had
+            // it first would keep the other waiting.
+            if line.contains("Starting ") || line.contains("Running ") {
+                lint();
+            }
+        })
     });
-    report.step("lints and documentation", || counted(linting?));
+    lint();
+    report.step("lints and documentation", || {
+        let begun = linting.get().and_then(|begun| begun.lock().ok()?.take());
+        counted(begun.context("they are waited for once")??)
+    });
     // They wait for each other more than they work.
     let sending = server.as_deref().map(|server| {
         let flags = [Path::new("--server"), server];

@@ -1,5 +1,5 @@
 //! What the bus costs, over the Redis that is named: `cargo run --release -p
-//! pulseboard-bus --example measure -- redis://127.0.0.1:6379`. It writes under the prefix
+//! pulseboard-bus --example bus_costs -- redis://127.0.0.1:6379`. It writes under the prefix
 //! `measure` and leaves what ends by itself.
 
 use std::{
