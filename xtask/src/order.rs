@@ -187,7 +187,7 @@ mod tests {
         ];
         let mut several = bodies.clone();
         // So that what three of them have is not what all have.
-        let rest: Vec<Vec<u8>> = (b'a'..b'z').map(|byte| vec![byte; 5]).collect();
+        let rest: Vec<Vec<u8>> = (b'a'..=b'z').map(|byte| vec![byte; 5]).collect();
         several.extend(rest.iter().map(Vec::as_slice));
         let order = beside(&several);
         let place = |number: usize| order.iter().position(|one| *one == number);
