@@ -573,7 +573,7 @@ pub fn silence_filter<'a>(
 }
 
 fn read_filter(matchers: &mut Vec<Matcher>, text: &str) -> Result<(), String> {
-    matchers.extend(matcher::parse(text).map_err(|error| error.to_string())?);
+    matchers.extend(matcher::parse_filter(text).map_err(|error| error.to_string())?);
     match matchers.len() > matcher::MATCHERS_MAX {
         true => Err(format!("more than {} matchers", matcher::MATCHERS_MAX)),
         false => Ok(()),

@@ -47,6 +47,9 @@ pub(crate) struct WayState {
     pub(crate) is_held: bool,
     /// It had something to say while the last was on its way.
     pub(crate) is_blocked: bool,
+    /// The last did not arrive, for good: it is told again at the group's next turn, and not when
+    /// another way has a reason to be told sooner.
+    pub(crate) waits_until_ms: Option<i64>,
 }
 
 /// An empty group is let go after so long, as Alertmanager looks for such ones twice a minute.
@@ -173,13 +176,25 @@ pub(crate) fn decide(
     if let Some(in_flight) = slot.and_then(|slot| slot.in_flight.as_ref()) {
         return Decision::Blocked(in_flight.key.clone());
     }
+    // Whoever has one in hand hears no more of it. Where the rest is over it is told all the same,
+    // so that nobody takes the whole group to be over.
+    let leaves_acked = cause != Cause::Resolved;
+    let is_told = |one: &Seen| one.is_firing && !(leaves_acked && one.acked.is_some());
     let alerts: Vec<usize> = (0..)
         .zip(seen)
         .filter(|(_, one)| {
             let is_over = terms.sends_resolved && over.contains(&one.alert.fingerprint);
-            one.is_firing || is_over
+            is_told(one) || is_over
         })
         .map(|(number, _)| number)
+        .collect();
+    // One that is in hand and was never told of is new to all when it is in hand no more.
+    let known = |one: &&Seen| is_told(one) || told.firing.contains(&one.alert.fingerprint);
+    let firing: BTreeSet<Fingerprint> = seen
+        .iter()
+        .filter(|one| one.is_firing)
+        .filter(known)
+        .map(|one| one.alert.fingerprint)
         .collect();
     let mut next = Entry::at(now_ms, terms.repeat_ms);
     next.told = told.told.union(&firing).copied().collect();

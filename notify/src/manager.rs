@@ -519,9 +519,13 @@ impl Manager {
                         }
                     }
                 }
-                let state = group.ways.get_mut(number);
-                if state.is_some_and(|state| std::mem::take(&mut state.is_blocked)) {
-                    group.next_flush_ms = now_ms;
+                let next_ms = group.next_flush_ms;
+                if let Some(state) = group.ways.get_mut(number) {
+                    let was_blocked = std::mem::take(&mut state.is_blocked);
+                    state.waits_until_ms = (!has_arrived).then_some(next_ms);
+                    if was_blocked && has_arrived {
+                        group.next_flush_ms = now_ms;
+                    }
                 }
                 let flaps = &self.flaps;
                 group.let_go(now_ms, |alert| {

@@ -272,6 +272,42 @@ pub fn parse_one(text: &str) -> Result<Matcher, MatcherError> {
     }
 }
 
+/// Reads what a caller of the API filters by: one matcher, in whose value without quotes there may
+/// be commas and whatever else, as classic matchers have it; or a list.
+///
+/// # Errors
+/// It is neither.
+pub fn parse_filter(text: &str) -> Result<Vec<Matcher>, MatcherError> {
+    let read = parse(text);
+    match &read {
+        Ok(matchers) if matchers.len() == 1 => read,
+        _ => match classic(text).filter(|_| text.len() <= TEXT_BYTES_MAX) {
+            Some(matcher) => Ok(vec![matcher?]),
+            None => read,
+        },
+    }
+}
+
+/// One matcher whose value is all that follows the operator; `None` where quotes say where it ends.
+fn classic(text: &str) -> Option<Result<Matcher, MatcherError>> {
+    let text = text.trim();
+    let end = text.find(|char: char| "!=~ \t".contains(char))?;
+    let (name, rest) = text.split_at_checked(end)?;
+    let rest = rest.trim_start();
+    let operators = [
+        Operator::Match,
+        Operator::NotEqual,
+        Operator::NotMatch,
+        Operator::Equal,
+    ];
+    let mut found = operators
+        .into_iter()
+        .filter_map(|operator| Some((operator, rest.strip_prefix(operator.as_str())?)));
+    let (operator, value) = found.next()?;
+    let is_one = is_classic_name(name) && !value.contains(['"', '\\']);
+    is_one.then(|| Matcher::new(name, operator, value.trim()))
+}
+
 /// Reads a list: matchers between commas, in braces or not. Values may be without quotes; names may
 /// be in quotes. A comma at the end is allowed.
 ///

@@ -11,7 +11,9 @@ use pulseboard_notify::{
         AlertFilter, AlertmanagerStatus, BodyError, GettableSilence, PostableSilence,
         SilenceCreated, VersionInfo, posted_alerts, silence_filter,
     },
+    config::Config,
 };
+use pulseboard_outbound::secret::HIDDEN;
 use salvo::{
     Depot, Request, Response, handler,
     http::{HeaderValue, ResBody, StatusCode, header},
@@ -19,6 +21,7 @@ use salvo::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use yaml_serde::Value as Yaml;
 
 use super::change::{away, caught_up, safe};
 use crate::{
@@ -426,7 +429,7 @@ async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
             .read(&tenant, |state| Arc::clone(state.manager().config()));
         let status = AlertmanagerStatus::new(&config, version, started_ms);
         let mut status = serde_json::to_value(status).unwrap_or_default();
-        status["config"]["original"] = readable(&config.to_yaml()).into();
+        status["config"]["original"] = readable(&config).into();
         if app.notifying.is_of_file(&tenant) {
             let file = app.notifying.file_state();
             status["pulseboard"] = json!({
@@ -442,26 +445,73 @@ async fn status(request: &Request, depot: &Depot) -> Result<Value, AppError> {
 /// What is in the place of an address that is not shown.
 const NOWHERE: &str = "http://secret.invalid/";
 
-/// A configuration that `amtool config routes` reads: it takes only what Alertmanager knows, and
-/// takes `<secret>` for no address where the version that it is of hides none.
-fn readable(yaml: &str) -> String {
-    let mut readable = String::with_capacity(yaml.len());
-    for line in yaml.lines() {
-        let (indent, field) = line.split_at(line.len() - line.trim_start().len());
-        match field {
-            field if indent == "  " && field.starts_with("webpush_") => continue,
-            "telegram_api_url: <secret>" => {
-                readable.push_str(indent);
-                readable.push_str("telegram_api_url: https://api.telegram.org");
-            }
-            "url: <secret>" | "- url: <secret>" => {
-                readable.push_str(&line.replace("<secret>", NOWHERE));
-            }
-            _ => readable.push_str(line),
-        }
-        readable.push('\n');
+/// Telegram's own servers.
+const TELEGRAM: &str = "https://api.telegram.org";
+
+/// Fields that say something where they are `false`: without them they would be `true`.
+const FALSE_TOO: [&str; 2] = ["send_resolved", "require_tls"];
+
+/// A configuration that `amtool config routes` reads: it takes only what the Alertmanager that it
+/// is of knows, so what nobody set is left out, and it takes `<secret>` for no address where that
+/// version hides none.
+fn readable(config: &Config) -> String {
+    let Ok(mut yaml) = yaml_serde::to_value(config) else {
+        return String::new();
+    };
+    if let Some(global) = yaml.get_mut("global").and_then(Yaml::as_mapping_mut) {
+        global.retain(|name, _| !text_of(name).starts_with("webpush_"));
+        let telegram = origin(config.global.telegram_api_url.reveal());
+        global.insert("telegram_api_url".into(), telegram.into());
     }
-    readable
+    let receivers = yaml.get_mut("receivers").and_then(Yaml::as_sequence_mut);
+    for (shown, receiver) in receivers.into_iter().flatten().zip(&config.receivers) {
+        let fields = shown.as_mapping_mut().into_iter().flatten();
+        for (kind, ways) in fields {
+            let is_telegram = text_of(kind) == "telegram_configs";
+            let ways = ways.as_sequence_mut().into_iter().flatten();
+            for (number, way) in ways.enumerate() {
+                let Some(way) = way.as_mapping_mut() else {
+                    continue;
+                };
+                way.retain(|name, value| is_set(text_of(name), value));
+                for (name, value) in way.iter_mut() {
+                    if text_of(name) == "url" && text_of(value) == HIDDEN {
+                        *value = NOWHERE.into();
+                    }
+                }
+                let telegram = receiver.telegram_configs.get(number);
+                if let Some(url) = telegram.and_then(|way| way.api_url.as_ref())
+                    && is_telegram
+                {
+                    way.insert("api_url".into(), origin(url.reveal()).into());
+                }
+            }
+        }
+    }
+    yaml_serde::to_string(&yaml).unwrap_or_default()
+}
+
+fn text_of(yaml: &Yaml) -> &str {
+    yaml.as_str().unwrap_or_default()
+}
+
+/// Whether a field of a way says anything.
+fn is_set(name: &str, value: &Yaml) -> bool {
+    match value {
+        Yaml::Null => false,
+        Yaml::Bool(truth) => *truth || FALSE_TOO.contains(&name),
+        Yaml::Number(number) => number.as_f64() != Some(0.0),
+        Yaml::String(text) => !text.is_empty(),
+        Yaml::Sequence(items) => !items.is_empty(),
+        Yaml::Mapping(fields) => !fields.is_empty(),
+        _ => true,
+    }
+}
+
+/// Whom an address names, without what may be secret in it.
+fn origin(url: &str) -> String {
+    let origin = url::Url::parse(url).map(|url| url.origin().ascii_serialization());
+    origin.unwrap_or_else(|_opaque| TELEGRAM.to_owned())
 }
 
 #[cfg(test)]
@@ -470,10 +520,51 @@ mod tests {
 
     #[test]
     fn a_configuration_is_one_that_amtool_reads() {
-        let yaml = "global:\n  telegram_api_url: <secret>\n  webpush_subject: ''\nreceivers:\n- name: a\n  webhook_configs:\n  - url: <secret>\n";
+        let text = "
+global: {telegram_api_url: 'http://me:mine@127.0.0.1:9/path', slack_api_url: 'http://127.0.0.1:8/s'}
+route: {receiver: a}
+receivers:
+- name: a
+  webhook_configs: [{url: 'http://127.0.0.1:8/hook', send_resolved: false}]
+  slack_configs: [{channel: '#x'}]
+  telegram_configs: [{bot_token: 't', chat_id: 5}]
+  discord_configs: [{webhook_url: 'http://127.0.0.1:8/d'}]
+  pushover_configs: [{user_key: u, token: t}]
+";
+        let config = Config::parse(text, std::path::Path::new(".")).expect("a configuration");
+        let shown = readable(&config);
+        let (_, receivers) = shown.split_once("\nreceivers:").expect("receivers");
+        for unset in [
+            "message_text",
+            "update_message",
+            "content:",
+            "avatar_url",
+            "message_thread_id",
+            "device",
+            "monospace",
+            "webpush",
+            "''",
+            "mine",
+            "/hook",
+            "api_url: <secret>\n    bot_token",
+        ] {
+            assert!(!receivers.contains(unset), "{unset}: {shown}");
+        }
+        assert!(
+            shown.contains("telegram_api_url: http://127.0.0.1:9\n"),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("webpush_") && !shown.contains("mine"),
+            "{shown}"
+        );
+        assert!(shown.contains("url: http://secret.invalid/"), "{shown}");
+        assert!(shown.contains("send_resolved: false"), "{shown}");
+        assert!(shown.contains("bot_token: <secret>"), "{shown}");
         assert_eq!(
-            readable(yaml),
-            "global:\n  telegram_api_url: https://api.telegram.org\nreceivers:\n- name: a\n  webhook_configs:\n  - url: http://secret.invalid/\n"
+            shown.matches("api_url: http://127.0.0.1:9\n").count(),
+            2,
+            "{shown}"
         );
     }
 }

@@ -447,7 +447,6 @@ pub async fn get_capsule(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AckBody {
-    #[serde(default)]
     comment: String,
     #[serde(default)]
     until: Option<Timestamp>,

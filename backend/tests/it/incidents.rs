@@ -124,6 +124,7 @@ async fn somebody_has_it_in_hand_says_something_and_lets_it_go() {
         (&ack, json!(["x"]), ""),
         (&ack, json!([]), ""),
         (&ack, json!({"comment": 1}), "/comment"),
+        (&ack, json!({}), "/comment"),
         (&ack, json!({"comment": "x", "until": "soon"}), "/until"),
         (&comments, json!(["x"]), ""),
         (&comments, json!({"txt": "x"}), "/txt"),

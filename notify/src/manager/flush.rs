@@ -79,6 +79,9 @@ impl Manager {
             }
         } else if !seen.is_empty() {
             for (number, way) in ways.iter().enumerate() {
+                if self.is_waiting(id, number, now_ms) {
+                    continue;
+                }
                 self.flush_way(now_ms, scheduled_ms, id, &seen, (number, way), actions);
             }
         }
@@ -303,6 +306,14 @@ impl Manager {
 
     fn way_state(&mut self, id: GroupId, number: usize) -> Option<&mut crate::group::WayState> {
         self.groups.get_mut(&id)?.ways.get_mut(number)
+    }
+
+    /// Whether a way that did not take the last is to wait for the group's next turn.
+    fn is_waiting(&mut self, id: GroupId, number: usize, now_ms: i64) -> bool {
+        self.way_state(id, number).is_some_and(|state| {
+            state.waits_until_ms = state.waits_until_ms.filter(|until_ms| *until_ms > now_ms);
+            state.waits_until_ms.is_some()
+        })
     }
 
     /// A way needs hear no more of one that is over.

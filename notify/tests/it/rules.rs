@@ -384,7 +384,8 @@ fn an_acknowledged_incident_is_not_repeated_and_its_end_is_told() {
     // what is new in the group is told
     drive.fire_long("alertname=A,i=2");
     drive.pass(MINUTE);
-    assert_eq!(drive.news(), ["10870 r +1 +2"]);
+    assert_eq!(drive.news(), ["10870 r +2"]);
+    // and where that is over, too, nobody is to take the group to be over
     drive.resolve("alertname=A,i=2");
     drive.pass(MINUTE);
     assert_eq!(drive.news(), ["10930 r +1 -2"]);
@@ -405,6 +406,50 @@ fn an_acknowledged_incident_is_not_repeated_and_its_end_is_told() {
         told.map_err(|error| error.to_string()),
         Err("no alert of that fingerprint is firing".to_owned())
     );
+}
+
+#[test]
+fn who_has_one_in_hand_that_nobody_was_told_of_leaves_it_to_be_told() {
+    let mut drive = one();
+    drive.fire_long("alertname=A,i=1");
+    let until = START + 2 * HOUR;
+    drive
+        .manager
+        .acknowledge(drive.now, ack("alertname=A,i=1", "eve", Some(until)))
+        .expect("firing");
+    drive.fire_long("alertname=A,i=2");
+    drive.pass(MINUTE);
+    assert_eq!(drive.news(), ["10 r +2"]);
+    drive.until(until + 2 * MINUTE);
+    let news = drive.news();
+    assert!(news.iter().any(|one| one.ends_with("r +1 +2")), "{news:?}");
+}
+
+/// In Alertmanager each of a receiver's integrations is tried at the group's turns alone.
+#[test]
+fn who_refuses_is_told_again_at_the_groups_turn_and_not_at_anothers() {
+    let yaml = ONE.replace(
+        "[{url: 'http://127.0.0.1:1/'}]",
+        "[{url: 'http://127.0.0.1:1/'}, {url: 'http://127.0.0.1:2/'}]",
+    );
+    let mut drive = Drive::new(&yaml, plain());
+    drive.delivers = false;
+    let key_of = |drive: &Drive, number: usize| drive.sent[number].notification.key.clone();
+    drive.fire_long("alertname=A,i=1");
+    drive.pass(20 * SECOND);
+    let [refuses, hangs] = [0, 1].map(|number| key_of(&drive, number));
+    assert_eq!(drive.news(), ["10 r +1", "10 r +1"]);
+    drive.handle(Input::Failed { key: refuses });
+    drive.fire_long("alertname=A,i=2");
+    drive.until(START + 75 * SECOND);
+    let refuses = key_of(&drive, 0);
+    assert_eq!(drive.news(), ["70 r +1 +2"]);
+    drive.handle(Input::Failed { key: refuses });
+    drive.handle(Input::Sent { key: hangs });
+    drive.until(START + 125 * SECOND);
+    assert_eq!(drive.news(), ["75 r +1 +2"], "the other way alone");
+    drive.pass(MINUTE);
+    assert_eq!(drive.news(), ["135 r +1 +2"], "at the group's turn");
 }
 
 #[test]

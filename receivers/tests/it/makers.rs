@@ -10,8 +10,8 @@ use crate::{
 
 const FIRING: AlertStatus = AlertStatus::Firing;
 const RESOLVED: AlertStatus = AlertStatus::Resolved;
-/// SHA-256 of the tenant, a zero byte and the group's key; made with `sha256sum`.
-const GROUP: &str = "25ad3db016dbd445449e5343a7d3db6e2ef7fcef65f74f1a12711125b20d2ce5";
+/// SHA-256 of the group's key, which is the default tenant's; made with `sha256sum`.
+const GROUP: &str = "af94c9e8f6a3043625e36c6f472fe6be85ac23a9117184ee4cb7b4ad7401a47e";
 
 fn firing() -> Notification {
     notification(vec![alert("a:1", FIRING)])

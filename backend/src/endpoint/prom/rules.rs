@@ -105,7 +105,15 @@ impl<'a> Filter<'a> {
             asking,
             alerts,
             records,
-            excludes_alerts: params.get("exclude_alerts") == Some("true"),
+            excludes_alerts: match params.get("exclude_alerts") {
+                None | Some("") => false,
+                Some(text) => truth(text).ok_or_else(|| {
+                    ApiError::BadData(
+                        "invalid parameter \"exclude_alerts\": true or false is expected"
+                            .to_owned(),
+                    )
+                })?,
+            },
             matches,
         })
     }
@@ -122,6 +130,15 @@ impl<'a> Filter<'a> {
         let holds = |test: &Test| test.holds(value_of);
         kind && self.is_asked("rule_name[]", spec.name())
             && (self.matches.is_empty() || self.matches.iter().any(|all| all.iter().all(holds)))
+    }
+}
+
+/// A truth as Prometheus reads it, by Go's `strconv.ParseBool`.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 
