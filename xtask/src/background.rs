@@ -35,13 +35,9 @@ impl Background {
         fs::create_dir_all(shell::target())?;
         let said = File::create(&log)?;
         let itself = env::current_exe()?;
-        let mut command = match shell::find("nice") {
-            Some(nice) if priority == Priority::Lowest => {
-                let mut command = shell::command(nice);
-                command.args(["-n", "19"]).arg(itself);
-                command
-            }
-            _ => shell::command(itself),
+        let mut command = match priority {
+            Priority::Same => shell::command(itself),
+            Priority::Lowest => shell::last(itself),
         };
         command.arg(chore).args(flags);
         println!("$ {} > {} &", shell::describe(&command), log.display());

@@ -48,15 +48,16 @@ pub(crate) fn quickly() -> Result<PathBuf> {
     Ok(shell::binary("quick"))
 }
 
-/// Compiles what the server is made of, while the page is made that goes into it: neither keeps two
-/// cores busy by itself. It is quiet, since two builds that talk at once are understood by nobody.
-/// Nothing where one of the two is there already.
+/// Compiles what the server is made of, while the page is made that goes into it. At the lowest
+/// priority: the tools come first, and one core is enough for most of the page. It is quiet, since
+/// two builds that talk at once are understood by nobody. Nothing where one of the two is there
+/// already.
 fn server_parts_ahead() -> Result<Option<Child>> {
     if page::is_current()? || shell::binary("quick").exists() {
         return Ok(None);
     }
     println!("Building the server's parts meanwhile");
-    let mut command = shell::cargo();
+    let mut command = shell::cargo_last();
     command
         .args(["build", "--profile", "quick", "--package", "pulseboard"])
         // All but the page, which is not there yet.

@@ -70,6 +70,9 @@ fn documentation() -> Command {
         "--no-deps",
         "--document-private-items",
     ]);
+    // With examples, so that others' crates have the features that they were looked at with for the
+    // lints: with others they would be compiled once more.
+    command.args(["--lib", "--bins", "--examples"]);
     // These documents are for those who work here, and so have the private items too.
     command.env(
         "RUSTDOCFLAGS",

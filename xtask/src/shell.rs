@@ -96,7 +96,26 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 
 /// The cargo that runs us.
 pub(crate) fn cargo() -> Command {
-    command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    command(cargo_program())
+}
+
+/// The same, for what has only what others leave of the processor.
+pub(crate) fn cargo_last() -> Command {
+    last(cargo_program())
+}
+
+fn cargo_program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// A command at the lowest priority, where that can be said.
+pub(crate) fn last(program: impl AsRef<OsStr>) -> Command {
+    let Some(nice) = find("nice") else {
+        return command(program);
+    };
+    let mut command = command(nice);
+    command.args(["-n", "19"]).arg(program);
+    command
 }
 
 /// A command as one would type it, without folders in front of the program.

@@ -71,8 +71,9 @@ fn wasm_target() -> Result<()> {
 }
 
 fn trunk() -> Result<()> {
-    // No default features: they bring OpenSSL and a check for updates over the network.
-    let flags = ["--locked", "--no-default-features", "--features", "rustls"];
+    // No default features: they bring TLS, for tools that Trunk would fetch by itself, and a check
+    // for updates over the network.
+    let flags = ["--locked", "--no-default-features"];
     install("trunk", TRUNK, &["trunk"], &flags, "three minutes")
 }
 
@@ -164,7 +165,7 @@ fn install(
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256");
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "4");
     shell::run(&mut command).with_context(|| {
         format!(
             "{package} {version} is needed and could not be installed. Usual reasons: crates.io cannot be reached, \
